@@ -1,0 +1,48 @@
+/* peft.h - adapter_config.json and adapter_model.safetensors as PEFT reads and writes them
+ * (FORMATS 4). */
+#ifndef GRAFT_HOST_FORMAT_PEFT_H
+#define GRAFT_HOST_FORMAT_PEFT_H
+
+#include "format/safetensors.h"
+
+typedef struct {
+    char *pattern;
+    double value;
+} gf_pattern; /* an entry of rank_pattern or alpha_pattern, in file order */
+
+/* What graft honours of an adapter_config.json. */
+typedef struct {
+    int64_t r;
+    double lora_alpha, lora_dropout;
+    bool use_rslora;
+    char **target; /* list of target_modules; or none */
+    int targets;
+    char *target_regex; /* or target_modules as one string ("all-linear" included) */
+    char **exclude;
+    int excludes;
+    char *exclude_regex;
+    int64_t *layer; /* layers_to_transform */
+    int layers;
+    gf_pattern *rank_pattern, *alpha_pattern;
+    int rank_patterns, alpha_patterns;
+    char *base_model; /* base_model_name_or_path */
+} gf_peft_config;
+
+/* Reads and checks a config. A key with a value that graft cannot honour (use_dora, bias != none,
+ * modules_to_save, ... : FORMATS 4.1) is GF_EMISSING and names key and value. Unknown keys whose
+ * value is null, false or empty are ignored; other unknown keys are refused by name. */
+gf_status gf_peft_read_config(gf_peft_config *c, const char *path, gf_err *err);
+/* Every key that PEFT 0.21 writes, sorted, indent 2 (FORMATS 4.1). */
+gf_status gf_peft_write_config(const gf_peft_config *c, const char *path, gf_err *err);
+void gf_peft_config_free(gf_peft_config *c);
+
+/* Does the module path (model.layers.0.self_attn.q_proj) match target/exclude/layers? PEFT's rules,
+ * FORMATS 4.2: list = equal or ends with "."+item; string = full match (PCRE2); layers only with a
+ * list. "all-linear" is answered by `is_linear_layer`, true for every linear layer but lm_head.
+ * A regex that does not compile: GF_EINPUT. */
+gf_status gf_peft_matches(bool *out, const gf_peft_config *c, const char *module, gf_err *err);
+/* r and scale of a module: patterns, alpha/r or alpha/sqrt(r). */
+gf_status gf_peft_rank(int64_t *r, double *scale, const gf_peft_config *c, const char *module,
+                       gf_err *err);
+
+#endif

@@ -1,0 +1,35 @@
+/* safetensors.h - reader and writer (FORMATS 1). The reader refuses holes, overlaps, duplicate
+ * names, out-of-range offsets, unknown dtypes, trailing bytes, as the official crate does, and
+ * duplicate names besides. The writer's files are byte-identical to the official writer's. */
+#ifndef GRAFT_HOST_FORMAT_SAFETENSORS_H
+#define GRAFT_HOST_FORMAT_SAFETENSORS_H
+
+#include "base/file.h"
+#include "format/source.h"
+
+/* One file, or a folder's model.safetensors or model.safetensors.index.json with its shards (file
+ * names in the index must not leave the folder; every tensor of weight_map must be in its shard,
+ * and no shard may hold one that it does not name). Neither: GF_EINPUT says what is there. */
+gf_status gf_safetensors_open(gf_source *s, const char *path, gf_err *err);
+gf_status gf_safetensors_open_folder(gf_source *s, const char *dir, gf_err *err);
+
+/* Streaming writer: all names, dtypes and shapes first; then the data in the order that
+ * gf_st_writer_next names (official order: dtype descending, then name). metadata: "format":"pt". */
+typedef struct {
+    const char *name;
+    gf_dtype dtype; /* plain types only */
+    int rank;
+    int64_t dim[4];
+} gf_st_decl;
+
+typedef struct gf_st_writer gf_st_writer;
+gf_status gf_st_writer_open(gf_st_writer **w, const char *path, const gf_st_decl *decl, int count,
+                            gf_err *err);
+/* Index into decl of the tensor whose data comes next; -1 when all are written. */
+int gf_st_writer_next(const gf_st_writer *w);
+/* Some of its bytes, in order; several calls may make one tensor. More than it has: asserted. */
+gf_status gf_st_writer_data(gf_st_writer *w, const void *data, size_t size, gf_err *err);
+gf_status gf_st_writer_commit(gf_st_writer *w, gf_err *err); /* frees w; all data must be there */
+void gf_st_writer_cancel(gf_st_writer *w);
+
+#endif

@@ -1,0 +1,31 @@
+/* template.h - a small interpreter of the Jinja dialect that chat templates use (FORMATS 3.11):
+ * sandboxed (no files, no attributes but data), bounded in steps, output and depth. */
+#ifndef GRAFT_HOST_TEXT_TEMPLATE_H
+#define GRAFT_HOST_TEXT_TEMPLATE_H
+
+#include "base/json.h"
+
+typedef struct gf_template gf_template;
+
+/* Parses. `where` names the template in messages. GF_EINPUT "WHERE:LINE: what". */
+gf_status gf_template_parse(gf_template **t, const char *text, size_t size, const char *where,
+                            gf_err *err);
+void gf_template_free(gf_template *t);
+
+/* Variables besides the messages. Any may be NULL. */
+typedef struct {
+    const cJSON *messages;  /* array of objects */
+    const cJSON *tools;     /* NULL: none */
+    const cJSON *documents; /* NULL: none */
+    const char *bos_token, *eos_token, *pad_token, *unk_token;
+    const cJSON *extra;     /* object of further variables (enable_thinking, ...), or NULL */
+    bool add_generation_prompt;
+} gf_template_vars;
+
+/* Renders into `out` (appended). What the template raises is GF_EINPUT with its message. Bounds: 10
+ * million steps, 64 MiB of output and values, depth 200. strftime_now uses SOURCE_DATE_EPOCH (UTC)
+ * if set. */
+gf_status gf_template_render(const gf_template *t, const gf_template_vars *vars, gf_buf *out,
+                             gf_err *err);
+
+#endif

@@ -1,0 +1,64 @@
+/* tokenizer.h - byte-level BPE and SentencePiece-style BPE with byte fallback, from tokenizer.json or
+ * from a GGUF's metadata (FORMATS 3, 6.3). One object for training, evaluation, generation, export. */
+#ifndef GRAFT_HOST_TEXT_TOKENIZER_H
+#define GRAFT_HOST_TEXT_TOKENIZER_H
+
+#include "format/gguf.h"
+#include "graft/base.h"
+
+typedef struct gf_tokenizer gf_tokenizer;
+
+/* From DIR/tokenizer.json (with DIR/tokenizer_config.json, special_tokens_map.json where present,
+ * for bos/eos/pad/unk), or from GGUF metadata. What is not supported is named: GF_EMISSING. */
+gf_status gf_tokenizer_open(gf_tokenizer **t, const char *dir, gf_err *err);
+gf_status gf_tokenizer_open_gguf(gf_tokenizer **t, const gf_gguf *g, gf_err *err);
+void gf_tokenizer_free(gf_tokenizer *t);
+
+/* Token ids with the byte where each token starts in the text that was given (normalizers are
+ * tracked; tokens that a post-processor adds start at 0 or at the text's end). */
+typedef struct {
+    int32_t *id;
+    int64_t *start;
+    int64_t count, cap;
+} gf_tokens;
+
+/* Appends to `out`. `text` is checked to be UTF-8 (GF_EINPUT with the byte). add_special runs the
+ * post-processor (BOS ...). */
+gf_status gf_tokenizer_encode(gf_tokenizer *t, const char *text, size_t size, bool add_special,
+                              gf_tokens *out, gf_err *err);
+/* Appends the text of ids to `out`; with skip_special, special tokens are left out. An id outside
+ * the vocabulary is GF_EINPUT. */
+gf_status gf_tokenizer_decode(gf_tokenizer *t, const int32_t *ids, int64_t n, bool skip_special,
+                              gf_buf *out, gf_err *err);
+void gf_tokens_free(gf_tokens *t);
+
+/* What normalizer and pre-tokenizer make of the whole text, added tokens not split off: pieces
+ * separated by '\n' are not possible, so each piece is passed to `emit`. For tests. */
+gf_status gf_tokenizer_pieces(gf_tokenizer *t, const char *text, size_t size,
+                              gf_status (*emit)(void *ctx, const char *piece, size_t n), void *ctx,
+                              gf_err *err);
+
+int32_t gf_tokenizer_size(const gf_tokenizer *t); /* highest id + 1 */
+int32_t gf_tokenizer_id(const gf_tokenizer *t, const char *token); /* -1: no such token */
+const char *gf_tokenizer_token(const gf_tokenizer *t, int32_t id); /* NULL: none */
+bool gf_tokenizer_is_special(const gf_tokenizer *t, int32_t id);
+int32_t gf_tokenizer_bos(const gf_tokenizer *t); /* -1: none; likewise below */
+int32_t gf_tokenizer_eos(const gf_tokenizer *t);
+int32_t gf_tokenizer_pad(const gf_tokenizer *t);
+int32_t gf_tokenizer_unk(const gf_tokenizer *t);
+/* Does encode(..., add_special) put BOS first? EOS last? */
+bool gf_tokenizer_adds_bos(const gf_tokenizer *t);
+bool gf_tokenizer_adds_eos(const gf_tokenizer *t);
+
+/* The chat template's text: chat_template.jinja, else tokenizer_config.json's, or the GGUF's
+ * tokenizer.chat_template. NULL: the model has none. */
+const char *gf_tokenizer_template(const gf_tokenizer *t);
+
+/* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json and chat_template.jinja to
+ * `dir`: copies where the tokenizer came from a folder, else written from the GGUF's metadata so
+ * that transformers and this reader give the same ids. `chat_template` replaces the template's text
+ * if not NULL. */
+gf_status gf_tokenizer_save(const gf_tokenizer *t, const char *dir, const char *chat_template,
+                            gf_err *err);
+
+#endif

@@ -1,0 +1,233 @@
+/* ops.h - the contract between the model and the backends.
+ *
+ * The model is written once, against this header. A backend is one constant table of functions;
+ * every op exists in every backend. The CPU table exists once per instruction set, compiled from
+ * the same sources (kernels/name.c).
+ *
+ * Letters, used in include/, kernels/ and host/model/ and redefined nowhere:
+ *   N  tokens in the row     D  model width        F  FFN width      H  query heads
+ *   G  key/value heads       K  head width         V  vocabulary     R  adapter rank(s, stacked)
+ *   L  layers                n  output width of a linear layer       k  its input width
+ *
+ * Rules for every op, unless its comment says otherwise:
+ *   - outputs first, then inputs, then scalars; tensors may have a row stride;
+ *   - outputs are overwritten; what is accumulated is marked +=;
+ *   - activations are f32 or bf16 (the run's precision); the residual stream, its gradient, norm
+ *     weights, statistics, A and B are f32; arithmetic is f32, a bf16 output is rounded once;
+ *   - a token's results depend on its own inputs and on its example's earlier tokens only: never
+ *     on N, on where it stands, on threads (law 3). Sums run over k in one fixed order;
+ *   - an op allocates nothing and touches only the tensors it is given and the backend's scratch;
+ *   - the front door (kernels/ops.c) has checked shapes and dtypes before a twin runs;
+ *   - errors: GF_ESHAPE from the front door, GF_EDEVICE from a device, text in be->err. */
+#ifndef GRAFT_OPS_H
+#define GRAFT_OPS_H
+
+#include "graft/tensor.h"
+
+typedef struct gf_backend gf_backend;
+
+/* ---- what an op works on besides tensors ------------------------------------------------------ */
+
+/* One example inside a row (training: kv_start == start, kv_len == len). While generating, `start`
+ * and `len` are the new tokens in q, and k/v hold kv_len tokens from kv_start on, of which the new
+ * ones are the last. */
+typedef struct {
+    int64_t start, len;
+    int64_t kv_start, kv_len;
+    uint64_t example; /* its number in the data set: keys dropout, names it in messages */
+} gf_span;
+
+typedef struct {
+    int64_t tokens; /* N of the row: the spans cover it in order, without gaps */
+    int count;
+    const gf_span *span;
+} gf_spans;
+
+/* Dropout on the adapters' input: element (example, position, module, channel) is dropped iff its
+ * Philox draw says so, see gf_dropout_keep. p == 0: none. */
+typedef struct {
+    float p;
+    uint64_t seed;
+    uint32_t epoch;
+} gf_dropout;
+
+/* One linear layer y = x W^T + bias + scale (drop(x) A^T) B^T. */
+typedef struct {
+    gf_tensor w;      /* [n,k] any storage type, row-major, frozen */
+    gf_tensor bias;   /* [n] f32, or none */
+    gf_tensor a, b;   /* [r,k], [n,r] f32; none: no adapter */
+    gf_tensor da, db; /* [r,k], [n,r] i64 fixed point, +=; none while only evaluating */
+    float scale;      /* alpha / r, or alpha / sqrt(r) */
+    uint32_t module;  /* number of the module in the model: keys dropout */
+} gf_linear;
+
+/* Linear layers that read the same x: q/k/v, gate/up, or a single one. Their outputs stand side by
+ * side in y [N, sum n], their S tails in s [N, sum r]. */
+typedef struct {
+    int count; /* 1 to 3 */
+    gf_linear lin[3];
+} gf_group;
+
+int64_t gf_group_n(const gf_group *g);    /* sum of n */
+int64_t gf_group_rank(const gf_group *g); /* sum of r; 0 without adapters */
+
+typedef enum { GF_SILU, GF_GELU_TANH } gf_act;
+
+/* Scale of gradients in fixed point: 2^40 keeps 2^-41 of error a chunk and 2^22 of range (DESIGN
+ * 2.1). When the counter passes that, the step is computed again at 2^24. */
+typedef struct {
+    int shift;         /* 40 or 24 */
+    int64_t magnitude; /* += ceil(max |g|) of every chunk of every weight */
+    int64_t nonfinite; /* += chunks that held a value that is not finite */
+} gf_fixed;
+
+/* Tokens of a gradient chunk, counted from its example's start. */
+#define GF_CHUNK 512
+
+/* ---- the ops ------------------------------------------------------------------------------------
+ * One line declares the op's type and its front door; kernels/cpu.h and the CUDA twin declare
+ * gf_cpu_NAME and gf_cuda_NAME of the same type. */
+#define GF_OP(name, ...)                                                  \
+    typedef gf_status gf_##name##_fn(gf_backend *be, __VA_ARGS__);        \
+    gf_##name##_fn gf_##name
+
+/* The list of ops, in the order in which a training step first uses them. */
+#define GF_OPS(X)                                                                          \
+    X(embed_fwd) X(rmsnorm_fwd) X(group_linear_fwd) X(rope) X(attention_fwd) X(glu_fwd)    \
+    X(gather_rows) X(xent) X(scatter_rows) X(rmsnorm_bwd) X(group_linear_bwd) X(glu_bwd)   \
+    X(attention_bwd) X(sum_squares) X(adamw) X(zero)
+
+/* y[t,:] = scale * table[ids[t],:]
+ *   y [N,D] out f32   ids [N] i32 (checked < V by the caller)   table [V,D] any storage type */
+GF_OP(embed_fwd, gf_tensor y, gf_tensor ids, gf_tensor table, float scale);
+
+/* RMSNorm.  r = 1 / sqrt(mean_d x^2 + eps),   y = x * r * (w + offset)
+ *   y [N,D] out f32|bf16, may be x itself      rstd [N] out f32      x [N,D] f32|bf16   w [D] f32
+ * Per head: y, x [N,H,K], rstd [N,H], w [K].  offset is 1 for Gemma, else 0.
+ * Source: Zhang and Sennrich 2019, eq. 4. */
+GF_OP(rmsnorm_fwd, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor w, float eps, float offset);
+
+/* To the input only, the weight is frozen.
+ *   h = x * r,  g = dy * (w + offset),   dx = into + r * (g - h * mean_d(g * h))
+ *   dx [N,D] out f32|bf16; may be dy   dy [N,D] f32|bf16   into [N,D] f32 or none; may be dx */
+GF_OP(rmsnorm_bwd, gf_tensor dx, gf_tensor dy, gf_tensor into, gf_tensor x, gf_tensor w,
+      gf_tensor rstd, float offset);
+
+/* y = x W^T + bias + scale (drop(x) A^T) B^T (+ residual), all layers of the group side by side.
+ *   y [N,n] out f32|bf16   s [N,R] out x's dtype: scale * drop(x) A^T, kept for the backward pass
+ *   (none without adapters)   x [N,k] f32|bf16   residual [N,n] f32 or none; may be y
+ * x's dtype is the precision of the products: f32, or bf16 x bf16 with f32 sums. The sum over k and
+ * then over R continues in one accumulator (K-extension). Source: Hu et al. 2021, eq. 3. */
+GF_OP(group_linear_fwd, gf_tensor y, gf_tensor s, gf_tensor x, gf_tensor residual,
+      const gf_group *g, const gf_spans *row, gf_dropout drop);
+
+/*   P = scale * dy B,   dx = dy W + drop'(P A),   dA += drop(x)^T P (as [r,k]),   dB += dy^T S
+ *   dx [N,k] out dy's dtype or f32, or none (nobody below needs it)   p [N,R] scratch, dy's dtype
+ *   dy [N,n]   x [N,k], s [N,R] as the forward had them
+ * dA and dB: an f32 sum over each chunk of GF_CHUNK tokens of each example, rounded to fixed point
+ * (round half to even) and added; fixed->shift gives the scale. */
+GF_OP(group_linear_bwd, gf_tensor dx, gf_tensor p, gf_tensor dy, gf_tensor x, gf_tensor s,
+      const gf_group *g, const gf_spans *row, gf_dropout drop, gf_fixed *fixed);
+
+/* Rotary embedding of the first 2*C columns of every head, in place; half-rotation pairing:
+ *   i < C:  x[i], x[i+C] = x[i] cos_i - x[i+C] sin_i, x[i+C] cos_i + x[i] sin_i
+ *   x [N,H,K] f32|bf16     cos, sin [N,C] f32 (any attention factor is in them)
+ * direction +1, or -1 for the gradient (the transpose). Source: Su et al. 2021; FORMATS 2.5. */
+GF_OP(rope, gf_tensor x, gf_tensor cos, gf_tensor sin, int direction);
+
+/* Causal attention inside each span, grouped heads: query head h reads k/v head h / (H / G).
+ *   score(t,u) = scale * q_t k_u, then cap * tanh(score / cap) if cap > 0; u <= t, and
+ *   t - window < u if window > 0 (positions inside the span);   o = softmax(score) v
+ *   o [N,H,K] out q's dtype   lse [N,H] out f32: log of the softmax's denominator (natural)
+ *   q [N,H,K]   k, v [M,G,K] f32|bf16, M >= every kv_start + kv_len
+ * Tiles start at each span. Source: Dao 2023 (FlashAttention-2), algorithm 1. */
+GF_OP(attention_fwd, gf_tensor o, gf_tensor lse, gf_tensor q, gf_tensor k, gf_tensor v,
+      const gf_spans *row, float scale, int64_t window, float cap);
+
+/*   dq [N,H,K], dk, dv [N,G,K] out q's dtype   delta [N,H] f32 scratch: rowsum(do * o)
+ *   d_o [N,H,K]; o, lse, q, k, v as the forward had them. Source: same, algorithm 2. */
+GF_OP(attention_bwd, gf_tensor dq, gf_tensor dk, gf_tensor dv, gf_tensor delta, gf_tensor d_o,
+      gf_tensor o, gf_tensor lse, gf_tensor q, gf_tensor k, gf_tensor v, const gf_spans *row,
+      float scale, int64_t window, float cap);
+
+/* Gated linear unit: h = act(gate) * up.   h, gate, up [N,F] f32|bf16
+ * silu(x) = x sigmoid(x); gelu_tanh: FORMATS 2.2. Source: Shazeer 2020. */
+GF_OP(glu_fwd, gf_tensor h, gf_tensor gate, gf_tensor up, gf_act act);
+
+/*   dgate = dh * up * act'(gate),  dup = dh * act(gate),  h = act(gate) * up (made again)
+ *   dgate, dup out; may be gate and up themselves   h out, or none   dh in */
+GF_OP(glu_bwd, gf_tensor dgate, gf_tensor dup, gf_tensor h, gf_tensor dh, gf_tensor gate,
+      gf_tensor up, gf_act act);
+
+/* y[i,:] = x[index[i],:]            y [M,D], x [N,D] f32|bf16; index [M] i32 */
+GF_OP(gather_rows, gf_tensor y, gf_tensor x, gf_tensor index);
+
+/* y = 0, then y[index[i],:] = x[i,:]; the indices differ.   y [N,D] f32, x [M,D] f32|bf16 */
+GF_OP(scatter_rows, gf_tensor y, gf_tensor x, gf_tensor index);
+
+/* Cross-entropy with its gradient, row by row, over a chunk of tokens.
+ *   z = cap * tanh(logits / cap) if cap > 0, else logits
+ *   nll[i] = log sum_v exp(z[i,v]) - z[i,label[i]]        best[i] = argmax_v z[i,v] (first wins)
+ *   dlogits = softmax(z) - onehot(label)  (times 1 - (z/cap)^2): the gradient of the SUM of losses
+ *   nll [M] out f32   best [M] out i32   dlogits [M,V] out f32|bf16, may be logits itself, or none
+ *   logits [M,V] f32   label [M] i32 */
+GF_OP(xent, gf_tensor nll, gf_tensor best, gf_tensor dlogits, gf_tensor logits, gf_tensor label,
+      float cap);
+
+/* *sum = sum_i (scale * g[i])^2 in double, over fixed blocks in fixed order.   g [n] i64 */
+GF_OP(sum_squares, double *sum, gf_tensor g, double scale);
+
+/* AdamW on flat regions (torch's formula, FORMATS 12.1); g is the gradient times 1/scale.
+ *   value, m, v [n] f32 in/out   g [n] i64
+ *   gr = f32(scale * g);  value *= 1 - lr wd;  m += (gr - m)(1 - b1);  v = b2 v + (1 - b2) gr^2
+ *   value -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps) */
+typedef struct {
+    double lr, beta1, beta2, eps, weight_decay;
+    int64_t step; /* t, from 1 */
+} gf_adamw_args;
+GF_OP(adamw, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor g, double scale,
+      const gf_adamw_args *args);
+
+/* x = 0, any dtype. */
+GF_OP(zero, gf_tensor x);
+
+/* ---- a backend ---------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name; /* "avx512bf16", "avx512", "avx2", "plain", later "cuda" */
+#define X(op) gf_##op##_fn *op;
+    GF_OPS(X)
+#undef X
+} gf_ops;
+
+/* What the ops so far cost. The plan, the monitor and bench/ all read this one tally. */
+typedef struct {
+    int64_t flops, bytes, calls;
+} gf_tally;
+
+struct gf_backend {
+    const gf_ops *ops;
+    struct gf_pool *pool; /* CPU: the threads and each one's scratch */
+    bool dry;             /* plan mode: check and tally, run nothing */
+    bool check;           /* look at every output for NaN and Inf, name the op (GF_ENUMERIC) */
+    gf_tally tally;
+    gf_err err;
+};
+
+/* Opens a CPU backend. threads 0: as many as the process may use. isa: "auto", "avx512bf16",
+ * "avx512" (with bf16 instructions where the CPU has them), "avx2", "plain".
+ * GF_EARG for an unknown isa, GF_EMISSING for one this CPU lacks. Close with gf_backend_close. */
+gf_status gf_backend_open_cpu(gf_backend *be, int threads, const char *isa, gf_err *err);
+void gf_backend_close(gf_backend *be);
+int gf_backend_threads(const gf_backend *be);
+size_t gf_backend_scratch(const gf_backend *be); /* bytes that the backend holds by itself */
+
+/* True if dropout keeps channel c of token `pos` of `example` for `module`: 16 bits of
+ * Philox4x32-10(key = seed, counter = (example, pos, module, c/8) with the epoch) >= p * 65536.
+ * Kept values are multiplied by 1/(1-p). The definition both backends implement. */
+bool gf_dropout_keep(gf_dropout d, uint64_t example, int64_t pos, uint32_t module, int64_t c);
+
+/* Philox4x32-10 (Salmon et al. 2011): four 32-bit words of a counter under a key. */
+void gf_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+
+#endif
