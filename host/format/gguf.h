@@ -17,6 +17,7 @@ typedef struct {
     uint64_t count;            /* elements of an array, bytes of a string */
     const unsigned char *data; /* the value's bytes in the mapping; strings without their length;
                                   an array of strings: u64 length + bytes each */
+    uint64_t bytes;               /* of data */
 } gf_kv;
 
 typedef struct {
@@ -40,9 +41,10 @@ gf_status gf_gguf_double(double *out, const gf_gguf *g, const char *key, double 
                          gf_err *err);
 gf_status gf_gguf_bool(bool *out, const gf_gguf *g, const char *key, bool missing, gf_err *err);
 /* A new NUL-terminated string, or NULL if the key is missing (GF_OK); NUL inside or invalid UTF-8:
- * GF_EINPUT. */
+ * GF_EINPUT. The caller frees it. */
 gf_status gf_gguf_string(char **out, const gf_gguf *g, const char *key, gf_err *err);
-/* Walks an array of strings: *cursor starts NULL; false at the end. */
+/* Walks an array of strings: *cursor starts NULL; false at the end, and for anything that is not an
+ * array of strings. Their bytes are not checked for UTF-8 and are not NUL-terminated. */
 bool gf_gguf_next_string(const gf_kv *kv, const unsigned char **cursor, const char **s, size_t *n);
 
 #endif

@@ -12,7 +12,7 @@ typedef struct {
     const char *dtype_text; /* as in the file, for messages; set also for types graft can't read */
     bool readable;          /* dtype is one of gf_dtype */
     int rank;               /* 0 to 4, Hugging Face order: the last dimension is contiguous */
-    int64_t dim[4];
+    int64_t dim[4];         /* unused ones are 1 */
     int file;               /* index into files */
     uint64_t offset;        /* of the first byte in that file */
     uint64_t bytes;
@@ -34,9 +34,15 @@ typedef struct {
 /* Binary search by name; NULL if there is none. */
 const gf_entry *gf_source_find(const gf_source *s, const char *name);
 
-/* Reads `size` bytes of the tensor's data from byte `at` of it. */
+/* Reads `size` bytes of the tensor's data from byte `at` of it (asserted to lie inside it). Safe
+ * from several threads. */
 gf_status gf_source_read(const gf_source *s, const gf_entry *e, uint64_t at, void *out, size_t size,
                          gf_err *err);
 void gf_source_close(gf_source *s);
+
+/* For the readers. Opens one more file; its index is s->files - 1 afterwards. *size in bytes. */
+gf_status gf_source_add_file(gf_source *s, const char *path, uint64_t *size, gf_err *err);
+/* Makes by_name once all entries are there. The same name twice: GF_EINPUT. */
+gf_status gf_source_index(gf_source *s, gf_err *err);
 
 #endif
