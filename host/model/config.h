@@ -1,27 +1,33 @@
-/* config.h - what a model is, as data: read from config.json (old and new spelling) or from a GGUF's
- * metadata (FORMATS 2.2, 2.5, 6.3). A family is names and flags here, not code elsewhere. */
+/* config.h - what a model is, as data: read from config.json (old and new spelling) or from a
+ * GGUF's metadata (FORMATS 2.2, 2.5, 6.3). A family is names and flags here, not code elsewhere. */
 #ifndef GRAFT_HOST_MODEL_CONFIG_H
 #define GRAFT_HOST_MODEL_CONFIG_H
 
 #include "format/gguf.h"
 #include "graft/ops.h"
 
-typedef enum { GF_ROPE_DEFAULT, GF_ROPE_LINEAR, GF_ROPE_DYNAMIC, GF_ROPE_LLAMA3, GF_ROPE_YARN } gf_rope_type;
+typedef enum {
+    GF_ROPE_DEFAULT,
+    GF_ROPE_LINEAR,
+    GF_ROPE_DYNAMIC,
+    GF_ROPE_LLAMA3,
+    GF_ROPE_YARN
+} gf_rope_type;
 
 /* One rotary embedding; the formulas are in FORMATS 2.5. */
 typedef struct {
     gf_rope_type type;
     double theta, factor;
-    double low_freq_factor, high_freq_factor;                /* llama3 */
-    double beta_fast, beta_slow, mscale, mscale_all_dim;     /* yarn; 0: not given */
-    double attention_factor;                                 /* yarn; 0: not given */
-    bool truncate;                                           /* yarn */
-    int64_t original_max;                                    /* original_max_position_embeddings */
+    double low_freq_factor, high_freq_factor;            /* llama3 */
+    double beta_fast, beta_slow, mscale, mscale_all_dim; /* yarn; 0: not given */
+    double attention_factor;                             /* yarn; 0: not given */
+    bool truncate;                                       /* yarn */
+    int64_t original_max;                                /* original_max_position_embeddings */
     int64_t max_position;
     int64_t rotary; /* columns of a head that rotate: K, or K * partial_rotary_factor */
     float *divisor; /* [rotary/2] a GGUF's rope_freqs.weight, or NULL; divides the default's
                        frequencies */
-} gf_rope;
+} gf_rope_spec;
 
 typedef struct {
     char family[32];       /* "llama", "mistral", "qwen2", "qwen3" */
@@ -29,40 +35,41 @@ typedef struct {
     int64_t V, D, F, L, H, G, K;
     int64_t max_position;
     float eps;
-    bool tied;                 /* logits through the embedding */
-    bool attention_bias;       /* bias on q, k, v */
-    bool output_bias;          /* bias on o */
-    bool mlp_bias;             /* bias on gate, up, down */
-    bool qk_norm;              /* RMSNorm per head on q and k before RoPE */
+    bool tied;           /* logits through the embedding */
+    bool attention_bias; /* bias on q, k, v */
+    bool output_bias;    /* bias on o */
+    bool mlp_bias;       /* bias on gate, up, down */
+    bool qk_norm;        /* RMSNorm per head on q and k before RoPE */
     gf_act act;
-    float norm_offset;         /* 0, or 1 where w is stored as w - 1 */
-    float embed_scale;         /* 1 */
-    float attention_scale;     /* K^-1/2 */
+    float norm_offset;               /* 0, or 1 where w is stored as w - 1 */
+    float embed_scale;               /* 1 */
+    float attention_scale;           /* K^-1/2 */
     float attention_cap, logits_cap; /* 0: none */
-    int64_t *window;           /* [L] sliding window of each layer, 0: full attention */
-    gf_rope rope;
-    gf_dtype dtype;            /* of the checkpoint: what merge writes by default */
-    int32_t bos, eos[8], pad;  /* -1: none */
-    int eos_count;             /* generation stops at any of eos (generation_config.json first) */
-    bool gguf;                 /* q/k rows of the file stand in GGUF's order (FORMATS 6.5) */
+    int64_t *window;                 /* [L] sliding window of each layer, 0: full attention */
+    gf_rope_spec rope;
+    gf_dtype dtype;           /* of the checkpoint: what merge writes by default */
+    int32_t bos, eos[8], pad; /* -1: none */
+    int eos_count;            /* generation stops at any of eos (generation_config.json first) */
+    bool gguf;                /* q/k rows of the file stand in GGUF's order (FORMATS 6.5) */
 } gf_config;
 
-/* From a folder (config.json, generation_config.json) or GGUF metadata. An architecture or RoPE type
- * that graft lacks is GF_EMISSING and named with those it has; inconsistent sizes are GF_EINPUT. */
+/* From a folder (config.json, generation_config.json) or GGUF metadata. An architecture or RoPE
+ * type that graft lacks is GF_EMISSING and named with those it has; inconsistent sizes are
+ * GF_EINPUT. */
 gf_status gf_config_read(gf_config *c, const char *dir, gf_err *err);
 gf_status gf_config_read_gguf(gf_config *c, const gf_gguf *g, gf_err *err);
 void gf_config_free(gf_config *c);
 
-/* Writes config.json and generation_config.json that transformers 4 and 5 load, for a base that came
- * from a GGUF; `dtype` of the weights beside it. */
+/* Writes config.json and generation_config.json that transformers 4 and 5 load, for a base that
+ * came from a GGUF; `dtype` of the weights beside it. */
 gf_status gf_config_write(const gf_config *c, const char *dir, gf_dtype dtype, gf_err *err);
 
 /* cos and sin [count, rotary/2] for `count` positions from `first` of an example of `length` tokens
  * (dynamic scaling depends on it), times the attention factor. f32 arithmetic as the reference
  * (inv_freq f32, angle f32). */
-void gf_rope_table(float *cos, float *sin, const gf_rope *r, int64_t first, int64_t count,
+void gf_rope_table(float *cos, float *sin, const gf_rope_spec *r, int64_t first, int64_t count,
                    int64_t length);
 /* The inverse frequencies [rotary/2] alone and the attention factor, for tests. */
-double gf_rope_frequencies(float *inv_freq, const gf_rope *r, int64_t length);
+double gf_rope_frequencies(float *inv_freq, const gf_rope_spec *r, int64_t length);
 
 #endif

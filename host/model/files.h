@@ -10,14 +10,14 @@ typedef enum { GF_Q, GF_K, GF_V, GF_O, GF_GATE, GF_UP, GF_DOWN, GF_LINEARS } gf_
 typedef struct {
     char *path;
     bool is_gguf;
-    gf_gguf gguf;      /* open if is_gguf */
-    gf_source shards;  /* else */
+    gf_gguf gguf;     /* open if is_gguf */
+    gf_source shards; /* else */
     gf_config config;
 } gf_files;
 
 /* Opens a folder or a .gguf file and checks that the tensors are those of the family: a missing, a
- * wrongly shaped, an unreadable (dtype) or an unexpected one is named (GF_EINPUT). Those that FORMATS
- * 2.3 says to ignore (rotary_emb.inv_freq, lm_head of tied models) are. Headers only. */
+ * wrongly shaped, an unreadable (dtype) or an unexpected one is named (GF_EINPUT). Those that
+ * FORMATS 2.3 says to ignore (rotary_emb.inv_freq, lm_head of tied models) are. Headers only. */
 gf_status gf_files_open(gf_files *f, const char *path, gf_err *err);
 void gf_files_close(gf_files *f);
 
@@ -32,9 +32,9 @@ const char *gf_module_name(char buf[64], int64_t layer, gf_linear_id id);
 /* Its weight's [n, k]. */
 void gf_module_shape(const gf_config *c, gf_linear_id id, int64_t *n, int64_t *k);
 
-/* Rows [first, first + count) of a weight or bias as they stand in Hugging Face's order (q and k of a
- * GGUF llama are put back, FORMATS 6.5), in the file's dtype, rows contiguous. `heads` is the number of
- * heads if the rows are permuted, else 0 (gf_files_heads). */
+/* Rows [first, first + count) of a weight or bias as they stand in Hugging Face's order (q and k of
+ * a GGUF llama are put back, FORMATS 6.5), in the file's dtype, rows contiguous. `heads` is the
+ * number of heads if the rows are permuted, else 0 (gf_files_heads). */
 gf_status gf_files_rows(const gf_files *f, const gf_entry *e, int64_t heads, int64_t first,
                         int64_t count, void *out, gf_err *err);
 /* Heads by which the rows of the module's weight in this file are permuted: H, G or 0. */

@@ -159,7 +159,8 @@ GF_OP(glu_fwd, gf_tensor h, gf_tensor gate, gf_tensor up, gf_act act);
 GF_OP(glu_bwd, gf_tensor dgate, gf_tensor dup, gf_tensor h, gf_tensor dh, gf_tensor gate,
       gf_tensor up, gf_act act);
 
-/* y[i,:] = x[index[i],:]            y [M,D], x [N,D] f32|bf16; index [M] i32 */
+/* y[i,:] = x[index[i],:]     y [M,D], x [N,D] f32|bf16, also one of each (one rounding, to nearest
+ * even); index [M] i32. With index 0, 1, 2, ... it copies and converts. */
 GF_OP(gather_rows, gf_tensor y, gf_tensor x, gf_tensor index);
 
 /* y = 0, then y[index[i],:] = x[i,:]; the indices differ.   y [N,D] f32, x [M,D] f32|bf16 */
@@ -210,6 +211,7 @@ struct gf_backend {
     struct gf_pool *pool; /* CPU: the threads and each one's scratch */
     bool dry;             /* plan mode: check and tally, run nothing */
     bool check;           /* look at every output for NaN and Inf, name the op (GF_ENUMERIC) */
+    int64_t bad_row;      /* check: the token whose row was not finite */
     gf_tally tally;
     gf_err err;
 };

@@ -1,0 +1,158 @@
+/* adapter.c - which modules carry LoRA, where their A and B lie, and how they start. */
+#include "model/adapter.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "q_proj" of "model.layers.3.self_attn.q_proj". */
+static const char *leaf(const char *module)
+{
+    const char *dot = strrchr(module, '.');
+    return dot ? dot + 1 : module;
+}
+
+/* The modules of one block, for messages. */
+static const char *module_list(void)
+{
+    return "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj of "
+           "model.layers.N.self_attn and model.layers.N.mlp";
+}
+
+/* Every name in a target list must find something: PEFT lets a misspelt one pass silently. */
+static gf_status check_targets(const gf_peft_config *c, const gf_config *model, gf_err *err)
+{
+    for (int t = 0; t < c->targets; t++) {
+        const size_t size = strlen(c->target[t]);
+        bool found = false;
+        for (int64_t l = 0; l < model->L && !found; l++)
+            for (int id = 0; id < GF_LINEARS && !found; id++) {
+                char buf[64];
+                const char *name = gf_module_name(buf, l, (gf_linear_id)id);
+                const size_t n = strlen(name);
+                found = n >= size && !strcmp(name + n - size, c->target[t]) &&
+                        (n == size || name[n - size - 1] == '.');
+            }
+        if (!found)
+            return gf_fail(err, GF_EARG,
+                           "target module \"%s\" matches nothing in this model, which has %s",
+                           c->target[t], module_list());
+    }
+    for (int i = 0; i < c->layers; i++)
+        if (c->layer[i] < 0 || c->layer[i] >= model->L)
+            return gf_fail(err, GF_EARG,
+                           "layers_to_transform names layer %lld, the model has layers 0 to %lld",
+                           (long long)c->layer[i], (long long)(model->L - 1));
+    return GF_OK;
+}
+
+/* all-linear as PEFT stores it: the minimal list of names. */
+static gf_status expand_all_linear(gf_peft_config *c, gf_err *err)
+{
+    if (!c->target_regex || strcmp(c->target_regex, "all-linear"))
+        return GF_OK;
+    c->target = gf_alloc(GF_LINEARS, sizeof *c->target, err);
+    if (!c->target)
+        return GF_ENOMEM;
+    for (int id = 0; id < GF_LINEARS; id++) {
+        char buf[64];
+        c->target[id] = gf_strdup(leaf(gf_module_name(buf, 0, (gf_linear_id)id)), err);
+        if (!c->target[id])
+            return GF_ENOMEM;
+        c->targets++;
+    }
+    free(c->target_regex);
+    c->target_regex = NULL;
+    return GF_OK;
+}
+
+static gf_status add_module(gf_adapter *ad, const gf_config *model, int64_t layer, gf_linear_id id,
+                            gf_err *err)
+{
+    char buf[64];
+    const char *name = gf_module_name(buf, layer, id);
+    bool on;
+    TRY(gf_peft_matches(&on, &ad->config, name, err));
+    ad->at[layer * GF_LINEARS + id] = -1;
+    if (!on)
+        return GF_OK;
+    gf_lora lo = {.layer = layer, .id = id};
+    gf_module_shape(model, id, &lo.n, &lo.k);
+    TRY(gf_peft_rank(&lo.r, &lo.scale, &ad->config, name, err));
+    if (lo.r < 1 || lo.r > lo.k || lo.r > lo.n)
+        return gf_fail(err, GF_EARG, "%s: rank %lld is not between 1 and %lld, its smaller width",
+                       name, (long long)lo.r, (long long)(lo.n < lo.k ? lo.n : lo.k));
+    lo.a = ad->size;
+    lo.b = lo.a + lo.r * lo.k;
+    ad->size = lo.b + lo.n * lo.r;
+    ad->at[layer * GF_LINEARS + id] = ad->count;
+    ad->lora[ad->count++] = lo;
+    return GF_OK;
+}
+
+gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
+                             gf_err *err)
+{
+    *ad = (gf_adapter){.config = *config, .layers = model->L};
+    *config = (gf_peft_config){0};
+    gf_status st = GF_OK;
+    TRYG(expand_all_linear(&ad->config, err));
+    TRYG(check_targets(&ad->config, model, err));
+    ad->lora = gf_alloc((size_t)model->L * GF_LINEARS, sizeof *ad->lora, err);
+    ad->at = gf_alloc((size_t)model->L * GF_LINEARS, sizeof *ad->at, err);
+    if (!ad->lora || !ad->at) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    for (int64_t l = 0; l < model->L; l++)
+        for (int id = 0; id < GF_LINEARS; id++)
+            TRYG(add_module(ad, model, l, (gf_linear_id)id, err));
+    if (ad->count == 0)
+        st = gf_fail(err, GF_EARG, "the target modules match nothing in this model, which has %s",
+                     module_list());
+out:
+    if (st != GF_OK)
+        gf_adapter_free(ad);
+    return st;
+}
+
+void gf_adapter_free(gf_adapter *ad)
+{
+    gf_peft_config_free(&ad->config);
+    free(ad->lora);
+    free(ad->at);
+    *ad = (gf_adapter){0};
+}
+
+const gf_lora *gf_adapter_find(const gf_adapter *ad, int64_t layer, gf_linear_id id)
+{
+    if (!ad)
+        return NULL;
+    const int at = ad->at[layer * GF_LINEARS + id];
+    return at < 0 ? NULL : &ad->lora[at];
+}
+
+/* One normal draw from two uniforms (Box and Muller 1958). */
+static double normal(uint64_t seed, uint64_t module, uint64_t i)
+{
+    const double u = gf_rng_double(seed, GF_RNG_INIT, module, 2 * i);
+    const double v = gf_rng_double(seed, GF_RNG_INIT, module, 2 * i + 1);
+    return sqrt(-2.0 * log(1.0 - u)) * cos(2.0 * M_PI * v);
+}
+
+void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t seed)
+{
+    memset(value, 0, (size_t)ad->size * sizeof *value);
+    for (int i = 0; i < ad->count; i++) {
+        const gf_lora *lo = &ad->lora[i];
+        const uint64_t module = (uint64_t)(lo->layer * GF_LINEARS + lo->id);
+        const float bound = 1.0f / sqrtf((float)lo->k);
+        for (int64_t e = 0; e < lo->r * lo->k; e++)
+            value[lo->a + e] =
+                init == GF_INIT_GAUSSIAN
+                    ? (float)(normal(seed, module, (uint64_t)e) / (double)lo->r)
+                    : (2.0f * gf_rng_float(seed, GF_RNG_INIT, module, (uint64_t)e) - 1.0f) * bound;
+    }
+}

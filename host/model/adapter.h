@@ -1,0 +1,50 @@
+/* adapter.h - a LoRA adapter over a model's linear layers: which modules, which ranks, and where
+ * each A and B lies in the flat adapter space. PEFT's rules (FORMATS 4). */
+#ifndef GRAFT_HOST_MODEL_ADAPTER_H
+#define GRAFT_HOST_MODEL_ADAPTER_H
+
+#include "format/peft.h"
+#include "model/files.h"
+
+typedef struct {
+    int64_t layer;
+    gf_linear_id id;
+    int64_t r, n, k;
+    double scale; /* alpha / r or alpha / sqrt(r) */
+    int64_t a, b; /* elements: where A [r,k] and B [n,r] start in the flat space */
+} gf_lora;
+
+typedef struct {
+    gf_peft_config config;
+    gf_lora *lora; /* in model order: layer, then q k v o gate up down */
+    int count;
+    int64_t size; /* parameters of the flat space */
+    int *at;      /* [L * GF_LINEARS] index into lora, or -1 */
+    int64_t layers;
+} gf_adapter;
+
+typedef enum { GF_INIT_DEFAULT, GF_INIT_GAUSSIAN } gf_init;
+
+/* Resolves config against the model: takes over *config (which is emptied). A target that matches
+ * nothing is GF_EARG and lists the modules that exist; "all-linear" is expanded to the list of
+ * names. */
+gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
+                             gf_err *err);
+void gf_adapter_free(gf_adapter *ad);
+
+/* The module of (layer, id), or NULL. */
+const gf_lora *gf_adapter_find(const gf_adapter *ad, int64_t layer, gf_linear_id id);
+
+/* Fills the flat space: A by Philox keyed by (seed, module), B = 0. Default: U(-1/sqrt(k),
+ * 1/sqrt(k)) (kaiming_uniform with a = sqrt 5); gaussian: N(0, 1/r^2) (PEFT's normal_(std=1/r)). */
+void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t seed);
+
+/* Reads DIR/adapter_config.json alone, to be resolved. */
+gf_status gf_adapter_open(gf_adapter *ad, const char *dir, const gf_config *model, gf_err *err);
+/* Reads DIR/adapter_model.safetensors (f32, f16, bf16) into the flat space. A tensor that belongs
+ * to no module, or a missing or misshapen one, is GF_EINPUT by name: never a silent no-op. */
+gf_status gf_adapter_read(const gf_adapter *ad, float *value, const char *dir, gf_err *err);
+/* Writes DIR/adapter_config.json and DIR/adapter_model.safetensors (f32). */
+gf_status gf_adapter_write(const gf_adapter *ad, const float *value, const char *dir, gf_err *err);
+
+#endif

@@ -1,0 +1,155 @@
+/* adapter_io.c - a PEFT adapter folder to and from the flat adapter space (FORMATS 4.3). */
+#include "model/adapter.h"
+
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { A_MATRIX, B_MATRIX, MATRICES };
+
+/* Room for "base_model.model." + a module's name + ".lora_A.weight". */
+typedef struct {
+    char text[128];
+} tensor_name;
+
+static tensor_name name_of(const gf_lora *lo, int matrix, const char *middle)
+{
+    tensor_name name;
+    char buf[64];
+    snprintf(name.text, sizeof name.text, "base_model.model.%s.lora_%c%s.weight",
+             gf_module_name(buf, lo->layer, lo->id), matrix == A_MATRIX ? 'A' : 'B', middle);
+    return name;
+}
+
+gf_status gf_adapter_open(gf_adapter *ad, const char *dir, const gf_config *model, gf_err *err)
+{
+    gf_peft_config config = {0};
+    gf_status st = GF_OK;
+    char *path = gf_path_join(dir, "adapter_config.json", err);
+    if (!path)
+        return GF_ENOMEM;
+    TRYG(gf_peft_read_config(&config, path, err));
+    TRYG(gf_adapter_resolve(ad, &config, model, err));
+out:
+    gf_peft_config_free(&config);
+    free(path);
+    return st;
+}
+
+/* One matrix of the file into its place. */
+static gf_status read_matrix(const gf_source *s, const gf_lora *lo, int matrix, float *value,
+                             gf_err *err)
+{
+    const int64_t rows = matrix == A_MATRIX ? lo->r : lo->n;
+    const int64_t cols = matrix == A_MATRIX ? lo->k : lo->r;
+    tensor_name name = name_of(lo, matrix, "");
+    const gf_entry *e = gf_source_find(s, name.text);
+    if (!e) { /* files of peft before 0.3 keep the adapter's name */
+        name = name_of(lo, matrix, ".default");
+        e = gf_source_find(s, name.text);
+    }
+    const char *path = s->file[0].path;
+    if (!e)
+        return gf_fail(err, GF_EINPUT, "%s: tensor %s is missing", path,
+                       name_of(lo, matrix, "").text);
+    if (e->rank != 2 || e->dim[0] != rows || e->dim[1] != cols)
+        return gf_fail(err, GF_EINPUT, "%s: %s has the wrong shape, want [%lld,%lld]", path,
+                       e->name, (long long)rows, (long long)cols);
+    if (!e->readable || (e->dtype != GF_F32 && e->dtype != GF_F16 && e->dtype != GF_BF16))
+        return gf_fail(err, GF_EINPUT, "%s: %s is %s, want F32, F16 or BF16", path, e->name,
+                       e->dtype_text);
+    void *raw = gf_alloc(e->bytes, 1, err);
+    if (!raw)
+        return GF_ENOMEM;
+    const gf_status st = gf_source_read(s, e, 0, raw, e->bytes, err);
+    if (st == GF_OK)
+        gf_to_f32(value + (matrix == A_MATRIX ? lo->a : lo->b), e->dtype, raw, rows * cols);
+    free(raw);
+    return st;
+}
+
+static bool is_ours(const gf_adapter *ad, const char *tensor)
+{
+    for (int i = 0; i < ad->count; i++)
+        for (int matrix = 0; matrix < MATRICES; matrix++)
+            if (!strcmp(tensor, name_of(&ad->lora[i], matrix, "").text) ||
+                !strcmp(tensor, name_of(&ad->lora[i], matrix, ".default").text))
+                return true;
+    return false;
+}
+
+gf_status gf_adapter_read(const gf_adapter *ad, float *value, const char *dir, gf_err *err)
+{
+    gf_source s = {0};
+    gf_status st = GF_OK;
+    char *path = gf_path_join(dir, "adapter_model.safetensors", err);
+    if (!path)
+        return GF_ENOMEM;
+    TRYG(gf_safetensors_open(&s, path, err));
+    for (int i = 0; i < ad->count; i++)
+        for (int matrix = 0; matrix < MATRICES; matrix++)
+            TRYG(read_matrix(&s, &ad->lora[i], matrix, value, err));
+    /* As many tensors as matrices, all found: no stranger can be among them. */
+    if (s.count != MATRICES * ad->count)
+        for (int i = 0; i < s.count; i++)
+            if (!is_ours(ad, s.entry[i].name)) {
+                st = gf_fail(err, GF_EINPUT,
+                             "%s: tensor %s belongs to no module that adapter_config.json targets",
+                             path, s.entry[i].name);
+                goto out;
+            }
+out:
+    gf_source_close(&s);
+    free(path);
+    return st;
+}
+
+static gf_status write_tensors(const gf_adapter *ad, const float *value, const char *path,
+                               gf_err *err)
+{
+    const int count = MATRICES * ad->count;
+    gf_st_decl *decl = gf_alloc((size_t)count, sizeof *decl, err);
+    tensor_name *name = gf_alloc((size_t)count, sizeof *name, err);
+    gf_st_writer *w = NULL;
+    gf_status st = decl && name ? GF_OK : GF_ENOMEM;
+    for (int i = 0; st == GF_OK && i < count; i++) {
+        const gf_lora *lo = &ad->lora[i / MATRICES];
+        const bool is_a = i % MATRICES == A_MATRIX;
+        name[i] = name_of(lo, i % MATRICES, "");
+        decl[i] = (gf_st_decl){.name = name[i].text, .dtype = GF_F32, .rank = 2};
+        decl[i].dim[0] = is_a ? lo->r : lo->n;
+        decl[i].dim[1] = is_a ? lo->k : lo->r;
+    }
+    if (st == GF_OK)
+        st = gf_st_writer_open(&w, path, decl, count, err);
+    for (int i; st == GF_OK && (i = gf_st_writer_next(w)) >= 0;) {
+        const gf_lora *lo = &ad->lora[i / MATRICES];
+        st = gf_st_writer_data(w, value + (i % MATRICES == A_MATRIX ? lo->a : lo->b),
+                               (size_t)(decl[i].dim[0] * decl[i].dim[1]) * sizeof *value, err);
+    }
+    if (st == GF_OK)
+        st = gf_st_writer_commit(w, err);
+    else
+        gf_st_writer_cancel(w);
+    free(decl);
+    free(name);
+    return st;
+}
+
+gf_status gf_adapter_write(const gf_adapter *ad, const float *value, const char *dir, gf_err *err)
+{
+    gf_status st = GF_OK;
+    char *config = gf_path_join(dir, "adapter_config.json", err);
+    char *tensors = gf_path_join(dir, "adapter_model.safetensors", err);
+    if (!config || !tensors) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    TRYG(gf_dir_make(dir, err));
+    TRYG(write_tensors(ad, value, tensors, err));
+    TRYG(gf_peft_write_config(&ad->config, config, err));
+out:
+    free(config);
+    free(tensors);
+    return st;
+}

@@ -1,0 +1,228 @@
+/* block.c - one transformer block, forward and backward, side by side.
+ *
+ * Read the two together: the backward is the forward in reverse, part for part. This is the only
+ * description of the network; every backend runs it. Letters: graft/ops.h. */
+#include "model/model.h"
+
+/* A view of the first N rows: tensors are sized for a full row. */
+static gf_tensor used(const gf_model *m, gf_tensor t)
+{
+    return gf_is(t) ? gf_rows(t, 0, m->row.spans.tokens) : t;
+}
+
+static gf_tensor scratch(gf_model *m, const char *name, int64_t width)
+{
+    return gf_model_scratch(m, name, m->opt.precision, m->row.spans.tokens, width);
+}
+
+/* q, k and v inside the stacked projection. */
+typedef struct {
+    gf_tensor q, k, v, qk;
+} gf_heads_view;
+
+static gf_heads_view split_heads(const gf_model *m, gf_tensor qkv)
+{
+    const int64_t Q = m->cfg->H * m->cfg->K, KV = m->cfg->G * m->cfg->K;
+    return (gf_heads_view){.q = gf_cols(qkv, 0, Q),
+                           .k = gf_cols(qkv, Q, KV),
+                           .v = gf_cols(qkv, Q + KV, KV),
+                           .qk = gf_cols(qkv, 0, Q + KV)};
+}
+
+/* The saved tensors of layer l, cut to the tokens in use. */
+static gf_saved saved_rows(const gf_model *m, int64_t l)
+{
+    const gf_saved *a = &m->saved[l];
+    return (gf_saved){.x = used(m, a->x),
+                      .rstd1 = used(m, a->rstd1),
+                      .qkv = used(m, a->qkv),
+                      .raw = used(m, a->raw),
+                      .rstd_q = used(m, a->rstd_q),
+                      .rstd_k = used(m, a->rstd_k),
+                      .o = used(m, a->o),
+                      .lse = used(m, a->lse),
+                      .x2 = used(m, a->x2),
+                      .rstd2 = used(m, a->rstd2),
+                      .gate_up = used(m, a->gate_up),
+                      .s_qkv = used(m, a->s_qkv),
+                      .s_o = used(m, a->s_o),
+                      .s_gate_up = used(m, a->s_gate_up),
+                      .s_down = used(m, a->s_down)};
+}
+
+/* Generation: the new tokens' keys and values go behind those already there. */
+static gf_status append_cache(gf_model *m, int64_t l, gf_heads_view h)
+{
+    const int64_t N = m->row.spans.tokens;
+    const gf_tensor iota = gf_rows(m->row.iota, 0, N);
+    TRY(gf_gather_rows(m->be, gf_rows(m->cache.k[l], m->cache.used, N), h.k, iota));
+    return gf_gather_rows(m->be, gf_rows(m->cache.v[l], m->cache.used, N), h.v, iota);
+}
+
+/* o = attention(q, k, v) after q/k norm and rotation, all in place of the projection. */
+static gf_status attend_fwd(gf_model *m, int64_t l, const gf_saved *a)
+{
+    const gf_config *c = m->cfg;
+    const gf_layer *w = &m->layer[l];
+    gf_backend *be = m->be;
+    gf_heads_view h = split_heads(m, a->qkv);
+    gf_tensor q = gf_heads(h.q, c->H), k = gf_heads(h.k, c->G), v = gf_heads(h.v, c->G);
+
+    if (c->qk_norm) {
+        TRY(gf_gather_rows(be, a->raw, h.qk, gf_rows(m->row.iota, 0, m->row.spans.tokens)));
+        TRY(gf_rmsnorm_fwd(be, q, a->rstd_q, q, w->q_norm, c->eps, c->norm_offset));
+        TRY(gf_rmsnorm_fwd(be, k, a->rstd_k, k, w->k_norm, c->eps, c->norm_offset));
+    }
+    TRY(gf_rope(be, q, used(m, m->row.cos), used(m, m->row.sin), +1));
+    TRY(gf_rope(be, k, used(m, m->row.cos), used(m, m->row.sin), +1));
+    if (m->opt.use == GF_USE_GENERATE) {
+        TRY(append_cache(m, l, h));
+        k = gf_heads(m->cache.k[l], c->G);
+        v = gf_heads(m->cache.v[l], c->G);
+    }
+    return gf_attention_fwd(be, gf_heads(a->o, c->H), a->lse, q, k, v, &m->row.spans,
+                            c->attention_scale, c->window[l], c->attention_cap);
+}
+
+/* dqkv from d_o. */
+static gf_status attend_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor dqkv,
+                            gf_tensor d_o)
+{
+    const gf_config *c = m->cfg;
+    const gf_layer *w = &m->layer[l];
+    gf_backend *be = m->be;
+    const gf_heads_view h = split_heads(m, a->qkv), d = split_heads(m, dqkv);
+    const gf_tensor dq = gf_heads(d.q, c->H), dk = gf_heads(d.k, c->G);
+    const gf_tensor delta = gf_model_scratch(m, "delta", GF_F32, m->row.spans.tokens, c->H);
+
+    TRY(gf_attention_bwd(be, dq, dk, gf_heads(d.v, c->G), delta, gf_heads(d_o, c->H),
+                         gf_heads(a->o, c->H), a->lse, gf_heads(h.q, c->H), gf_heads(h.k, c->G),
+                         gf_heads(h.v, c->G), &m->row.spans, c->attention_scale, c->window[l],
+                         c->attention_cap));
+    TRY(gf_rope(be, dk, used(m, m->row.cos), used(m, m->row.sin), -1));
+    TRY(gf_rope(be, dq, used(m, m->row.cos), used(m, m->row.sin), -1));
+    if (c->qk_norm) {
+        const int64_t Q = c->H * c->K, KV = c->G * c->K;
+        const gf_tensor q = gf_heads(gf_cols(a->raw, 0, Q), c->H);
+        const gf_tensor k = gf_heads(gf_cols(a->raw, Q, KV), c->G);
+        TRY(gf_rmsnorm_bwd(be, dk, dk, gf_none, k, w->k_norm, a->rstd_k, c->norm_offset));
+        TRY(gf_rmsnorm_bwd(be, dq, dq, gf_none, q, w->q_norm, a->rstd_q, c->norm_offset));
+    }
+    return GF_OK;
+}
+
+gf_status gf_block_fwd(gf_model *m, int64_t l, gf_tensor y)
+{
+    const gf_config *c = m->cfg;
+    const gf_layer *w = &m->layer[l];
+    const gf_saved a = saved_rows(m, l);
+    const gf_spans *row = &m->row.spans;
+    const gf_dropout drop = m->opt.dropout;
+    gf_backend *be = m->be;
+    const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
+
+    const gf_tensor n1 = scratch(m, "norm1", c->D);
+    TRY(gf_rmsnorm_fwd(be, n1, a.rstd1, a.x, w->norm1, c->eps, c->norm_offset));
+    TRY(gf_group_linear_fwd(be, a.qkv, a.s_qkv, n1, gf_none, &w->qkv, row, drop));
+    TRY(attend_fwd(m, l, &a));
+    TRY(gf_group_linear_fwd(be, a.x2, a.s_o, a.o, a.x, &w->o, row, drop));
+    gf_release(m->arena, GF_PART_SCRATCH, mark);
+
+    const gf_tensor n2 = scratch(m, "norm2", c->D);
+    const gf_tensor h = scratch(m, "glu", c->F);
+    TRY(gf_rmsnorm_fwd(be, n2, a.rstd2, a.x2, w->norm2, c->eps, c->norm_offset));
+    TRY(gf_group_linear_fwd(be, a.gate_up, a.s_gate_up, n2, gf_none, &w->gate_up, row, drop));
+    TRY(gf_glu_fwd(be, h, gf_cols(a.gate_up, 0, c->F), gf_cols(a.gate_up, c->F, c->F), c->act));
+    TRY(gf_group_linear_fwd(be, y, a.s_down, h, a.x2, &w->down, row, drop));
+    gf_release(m->arena, GF_PART_SCRATCH, mark);
+    return GF_OK;
+}
+
+/* The products' precision of the residual stream's gradient: itself in f32, a rounded copy in bf16.
+ */
+static gf_status rounded(gf_model *m, gf_tensor *d, gf_tensor dx)
+{
+    *d = dx;
+    if (m->opt.precision == GF_F32)
+        return GF_OK;
+    *d = scratch(m, "rounded", dx.dim[1]);
+    return gf_gather_rows(m->be, *d, dx, gf_rows(m->row.iota, 0, dx.dim[0]));
+}
+
+static gf_tensor tail_scratch(gf_model *m, const gf_group *g)
+{
+    const int64_t rank = gf_group_rank(g);
+    return rank ? scratch(m, "P", rank) : gf_none;
+}
+
+/* dx: the gradient of y on entry, of x2 on return. */
+static gf_status mlp_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor dx)
+{
+    const gf_config *c = m->cfg;
+    const gf_layer *w = &m->layer[l];
+    const gf_dropout drop = m->opt.dropout;
+    gf_backend *be = m->be;
+    const gf_tensor gate = gf_cols(a->gate_up, 0, c->F), up = gf_cols(a->gate_up, c->F, c->F);
+    const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
+
+    const gf_tensor dh = scratch(m, "dglu", c->F);
+    const size_t inner = gf_mark(m->arena, GF_PART_SCRATCH);
+    const gf_tensor h = scratch(m, "glu", c->F);
+    gf_tensor d;
+    TRY(rounded(m, &d, dx));
+    TRY(gf_glu_fwd(be, h, gate, up, c->act));
+    TRY(gf_group_linear_bwd(be, dh, tail_scratch(m, &w->down), d, h, a->s_down, &w->down,
+                            &m->row.spans, drop, &m->fixed));
+    gf_release(m->arena, GF_PART_SCRATCH, inner);
+
+    TRY(gf_glu_bwd(be, gate, up, gf_none, dh, gate, up, c->act));
+    const gf_tensor n2 = scratch(m, "norm2", c->D), dn2 = scratch(m, "dnorm2", c->D);
+    TRY(gf_rmsnorm_fwd(be, n2, a->rstd2, a->x2, w->norm2, c->eps, c->norm_offset));
+    TRY(gf_group_linear_bwd(be, dn2, tail_scratch(m, &w->gate_up), a->gate_up, n2, a->s_gate_up,
+                            &w->gate_up, &m->row.spans, drop, &m->fixed));
+    TRY(gf_rmsnorm_bwd(be, dx, dn2, dx, a->x2, w->norm2, a->rstd2, c->norm_offset));
+    gf_release(m->arena, GF_PART_SCRATCH, mark);
+    return GF_OK;
+}
+
+/* dx: the gradient of x2 on entry, of x on return (of x2 still, if nothing below needs it). */
+static gf_status attention_half_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor dx)
+{
+    const gf_config *c = m->cfg;
+    const gf_layer *w = &m->layer[l];
+    const gf_dropout drop = m->opt.dropout;
+    const bool below = l > m->lowest;
+    gf_backend *be = m->be;
+    const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
+
+    const gf_tensor dqkv = scratch(m, "dqkv", (c->H + 2 * c->G) * c->K);
+    const size_t inner = gf_mark(m->arena, GF_PART_SCRATCH);
+    const gf_tensor d_o = scratch(m, "do", c->H * c->K);
+    gf_tensor d;
+    TRY(rounded(m, &d, dx));
+    TRY(gf_group_linear_bwd(be, d_o, tail_scratch(m, &w->o), d, a->o, a->s_o, &w->o, &m->row.spans,
+                            drop, &m->fixed));
+    TRY(attend_bwd(m, l, a, dqkv, d_o));
+    gf_release(m->arena, GF_PART_SCRATCH, inner);
+
+    const gf_tensor n1 = scratch(m, "norm1", c->D);
+    const gf_tensor dn1 = below ? scratch(m, "dnorm1", c->D) : gf_none;
+    TRY(gf_rmsnorm_fwd(be, n1, a->rstd1, a->x, w->norm1, c->eps, c->norm_offset));
+    TRY(gf_group_linear_bwd(be, dn1, tail_scratch(m, &w->qkv), dqkv, n1, a->s_qkv, &w->qkv,
+                            &m->row.spans, drop, &m->fixed));
+    if (below)
+        TRY(gf_rmsnorm_bwd(be, dx, dn1, dx, a->x, w->norm1, a->rstd1, c->norm_offset));
+    gf_release(m->arena, GF_PART_SCRATCH, mark);
+    return GF_OK;
+}
+
+gf_status gf_block_bwd(gf_model *m, int64_t l, gf_tensor dx)
+{
+    const gf_saved a = saved_rows(m, l);
+    const gf_layer *w = &m->layer[l];
+    TRY(mlp_bwd(m, l, &a, dx));
+    /* The lowest adapted layer may carry LoRA on its MLP only: then the pass ends here. */
+    if (l == m->lowest && !gf_group_rank(&w->o) && !gf_group_rank(&w->qkv))
+        return GF_OK;
+    return attention_half_bwd(m, l, &a, dx);
+}

@@ -1,0 +1,128 @@
+/* model.h - the network: weights, adapter space and activations in one arena; forward and backward
+ * over rows. Written once; every backend runs it through graft/ops.h. Letters: graft/ops.h. */
+#ifndef GRAFT_HOST_MODEL_MODEL_H
+#define GRAFT_HOST_MODEL_MODEL_H
+
+#include "graft/arena.h"
+#include "graft/ops.h"
+#include "model/adapter.h"
+
+/* ---- a row: whole examples laid end to end (DESIGN 2.1) ------------------------------------- */
+
+typedef struct {
+    int64_t capacity; /* tokens */
+    int64_t max_spans;
+    gf_spans spans;     /* what the ops get; span points to `span` */
+    gf_span *span;      /* [max_spans], on the host */
+    gf_tensor ids;      /* [capacity] i32 */
+    gf_tensor cos, sin; /* [capacity, C] f32 */
+    gf_tensor index;    /* [capacity] i32: rows of x that predict a label */
+    gf_tensor label;    /* [capacity] i32: what they predict */
+    gf_tensor iota;     /* [capacity] i32: 0, 1, 2, ... */
+    int64_t predicted;  /* M: entries of index and label in use */
+} gf_row;
+
+/* ---- the network ------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    gf_tensor norm1, norm2;   /* [D] f32 */
+    gf_tensor q_norm, k_norm; /* [K] f32, or none */
+    gf_group qkv, o, gate_up, down;
+} gf_layer;
+
+/* What the backward pass of a layer needs (tier "cheap": norms' and GLU's outputs are made again).
+ */
+typedef struct {
+    gf_tensor x, rstd1;            /* [N,D] f32, [N] */
+    gf_tensor qkv;                 /* [N,(H+2G)K]: rotated q, rotated k, v */
+    gf_tensor raw, rstd_q, rstd_k; /* q and k before their norm [N,(H+G)K], [N,H], [N,G]; or none */
+    gf_tensor o, lse;              /* [N,HK], [N,H] */
+    gf_tensor x2, rstd2;           /* [N,D] f32, [N] */
+    gf_tensor gate_up;             /* [N,2F] */
+    gf_tensor s_qkv, s_o, s_gate_up, s_down; /* adapters' inner products, or none */
+} gf_saved;
+
+/* Keys and values of tokens already seen, for generation. */
+typedef struct {
+    gf_tensor *k, *v; /* [L] of [capacity, G*K] */
+    int64_t capacity, used;
+} gf_cache;
+
+typedef enum {
+    GF_USE_TRAIN,   /* forward, backward, gradients, optimizer state */
+    GF_USE_EVAL,    /* forward and losses */
+    GF_USE_GENERATE /* forward with a cache, logits of the last token */
+} gf_use;
+
+typedef struct {
+    gf_use use;
+    gf_dtype precision;   /* GF_F32 or GF_BF16: activations and products */
+    int64_t row_tokens;   /* capacity of a row */
+    int64_t cache_tokens; /* GF_USE_GENERATE: prompt and answer together */
+    gf_dropout dropout;   /* p, seed; the trainer sets the epoch */
+} gf_model_options;
+
+typedef struct {
+    const gf_files *files;
+    const gf_config *cfg;
+    const gf_adapter *adapter; /* or NULL */
+    gf_backend *be;
+    gf_arena *arena;
+    gf_model_options opt;
+
+    gf_tensor embed, norm; /* [V,D] any storage, [D] f32 */
+    gf_group head;         /* [V,D]: the output head, perhaps the embedding itself */
+    gf_layer *layer;       /* [L] */
+
+    gf_tensor value, grad, m, v; /* the flat adapter space [size]: f32, i64, f32, f32 */
+    gf_saved *saved;             /* [L]; all the same one unless training */
+    gf_row row;
+    gf_cache cache;
+    gf_tensor x;       /* [N,D] f32: the residual stream behind the last layer */
+    gf_tensor nll;     /* [N] f32 of the row's predicted tokens */
+    gf_tensor best;    /* [N] i32: their argmax */
+    gf_tensor logits;  /* GF_USE_GENERATE: [1,V] f32 */
+    gf_fixed fixed;    /* the step's gradient scale and flags */
+    int64_t lowest;    /* lowest layer with an adapter: backward stops there */
+    int64_t at_layer;  /* where the pass is, for messages; L: the head */
+    int64_t head_rows; /* tokens of a logits chunk */
+} gf_model;
+
+/* Lays the model out on a measuring arena, runs one full row dry (the plan: arena peaks and
+ * be->tally of that row), commits the arena, lays out again and reads the weights. `files`,
+ * `adapter`, `be` and `arena` must outlive the model. limit: bytes that the arena may take (0: no
+ * limit); what does not fit is GF_EFIT with the numbers. plan_only stops after the dry run. The
+ * adapter's values are the caller's to fill (gf_adapter_init or gf_adapter_read into value.data).
+ */
+gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *adapter,
+                        gf_backend *be, gf_arena *arena, const gf_model_options *opt,
+                        uint64_t limit, bool plan_only, gf_err *err);
+void gf_model_close(gf_model *m);
+
+/* Starts a new row; then adds examples while they fit (the caller checks tokens <= capacity).
+ * Labels NULL: nothing is predicted. */
+void gf_row_start(gf_model *m);
+void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t length,
+                uint64_t example);
+
+/* Forward of the row, loss per predicted token into m->nll and m->best. With train: the backward
+ * pass follows, gradients are added to m->grad. Errors are in be->err. */
+gf_status gf_model_run(gf_model *m, bool train);
+
+/* Generation: feeds `count` tokens behind those in the cache (count <= row capacity) and leaves the
+ * logits of the last one in m->logits. */
+gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count);
+
+/* block.c: one transformer block. y [N,D] f32 = block l of saved[l].x; with a cache, keys and
+ * values are appended to it first. The backward pass takes dx [N,D] f32, the gradient of y, and
+ * leaves the gradient of x there (unless nothing below needs it). */
+gf_status gf_block_fwd(gf_model *m, int64_t l, gf_tensor y);
+gf_status gf_block_bwd(gf_model *m, int64_t l, gf_tensor dx);
+
+/* layout.c */
+void gf_model_layout(gf_model *m);
+gf_status gf_model_load(gf_model *m, gf_err *err);
+gf_tensor gf_model_scratch(gf_model *m, const char *name, gf_dtype dtype, int64_t d0, int64_t d1);
+
+#endif
