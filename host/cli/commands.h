@@ -1,0 +1,18 @@
+/* commands.h - one function per command. Results go to stdout, progress to stderr; what fails comes
+ * back as a status, and main prints its one line. */
+#ifndef GRAFT_HOST_CLI_COMMANDS_H
+#define GRAFT_HOST_CLI_COMMANDS_H
+
+#include "cli/options.h"
+
+gf_status gf_cmd_data(const gf_options *o, gf_err *err);
+gf_status gf_cmd_plan(const gf_options *o, gf_err *err);
+gf_status gf_cmd_train(const gf_options *o, gf_err *err);
+gf_status gf_cmd_eval(const gf_options *o, gf_err *err);
+gf_status gf_cmd_generate(const gf_options *o, gf_err *err);
+gf_status gf_cmd_chat(const gf_options *o, gf_err *err);
+gf_status gf_cmd_merge(const gf_options *o, gf_err *err);
+gf_status gf_cmd_tokenize(const gf_options *o, gf_err *err);
+gf_status gf_cmd_info(const gf_options *o, gf_err *err);
+
+#endif
