@@ -7,7 +7,11 @@
 #include "base/file.h"
 #include "format/source.h"
 
-/* One file, or a folder's model.safetensors or model.safetensors.index.json with its shards (file
+/* Types graft can't hold (F8_…, I8, BOOL, F64 …) are listed with readable == false; so is a tensor
+ * of more than four dimensions, its leading ones multiplied into dim[0]. Entries stand in the order
+ * of their data.
+ *
+ * One file, or a folder's model.safetensors or model.safetensors.index.json with its shards (file
  * names in the index must not leave the folder; every tensor of weight_map must be in its shard,
  * and no shard may hold one that it does not name). Neither: GF_EINPUT says what is there. */
 gf_status gf_safetensors_open(gf_source *s, const char *path, gf_err *err);
@@ -25,7 +29,8 @@ typedef struct {
 typedef struct gf_st_writer gf_st_writer;
 gf_status gf_st_writer_open(gf_st_writer **w, const char *path, const gf_st_decl *decl, int count,
                             gf_err *err);
-/* Index into decl of the tensor whose data comes next; -1 when all are written. */
+/* Index into decl of the tensor whose data comes next; -1 when all are written. Tensors without
+ * elements are never asked for. */
 int gf_st_writer_next(const gf_st_writer *w);
 /* Some of its bytes, in order; several calls may make one tensor. More than it has: asserted. */
 gf_status gf_st_writer_data(gf_st_writer *w, const void *data, size_t size, gf_err *err);
