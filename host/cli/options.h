@@ -4,6 +4,8 @@
 #define GRAFT_HOST_CLI_OPTIONS_H
 
 #include "graft/base.h"
+#include "model/adapter.h"
+#include "train/schedule.h"
 
 /* X(name, in this version, one line of help) */
 #define GF_COMMAND_LIST(X)                                                                         \
@@ -29,11 +31,10 @@ typedef enum {
         GF_COMMANDS
 } gf_command;
 
-/* Choices are stored as their number in options.def's list. data_format, train_on and overlength
- * have the numbers of gf_data_format, gf_train_on and gf_overlength; the others these. */
+/* Choices are stored as their number in options.def's list. data_format, train_on,
+ * overlength, init_lora_weights and lr_scheduler_type have the numbers of gf_data_format,
+ * gf_train_on, gf_overlength, gf_init and gf_lr_type; the others these. */
 typedef enum { GF_DTYPE_BASE, GF_DTYPE_F32, GF_DTYPE_F16, GF_DTYPE_BF16 } gf_opt_dtype;
-typedef enum { GF_INIT_DEFAULT, GF_INIT_GAUSSIAN } gf_opt_init;
-typedef enum { GF_LR_LINEAR, GF_LR_COSINE, GF_LR_CONSTANT, GF_LR_CONSTANT_WARMUP } gf_opt_schedule;
 typedef enum { GF_PRECISION_AUTO, GF_PRECISION_FP32, GF_PRECISION_BF16 } gf_opt_precision;
 typedef enum { GF_CKPT_AUTO, GF_CKPT_CHEAP } gf_opt_checkpointing;
 typedef enum { GF_DEVICE_AUTO, GF_DEVICE_CPU } gf_opt_device;

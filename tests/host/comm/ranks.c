@@ -1,0 +1,73 @@
+/* ranks.c - started by ranks.sh under mpirun: sums, broadcasts and agreements of several ranks. */
+#include "comm/comm.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK(what)                                                                                \
+    do {                                                                                           \
+        if (!(what)) {                                                                             \
+            printf("rank %d: line %d: %s: %s\n", c->rank, __LINE__, #what, err.text);              \
+            return 1;                                                                              \
+        }                                                                                          \
+    } while (0)
+
+/* More elements than one chunk of the sum, and a number that f64 would round. */
+static int check_sums(gf_comm *c)
+{
+    enum { COUNT = (1 << 22) + 3 };
+    gf_err err = {0};
+    int64_t *x = malloc(COUNT * sizeof *x);
+    CHECK(x);
+    for (int64_t i = 0; i < COUNT; i++)
+        x[i] = i * (c->rank + 1) + (1LL << 60);
+    x[COUNT - 1] = c->rank ? -7 : 3;
+    CHECK(gf_comm_sum(c, x, COUNT, &err) == GF_OK);
+    for (int64_t i = 0; i < COUNT - 1; i++)
+        CHECK(x[i] == 3 * i + (1LL << 61));
+    CHECK(x[COUNT - 1] == -4);
+    CHECK(gf_comm_sum(c, NULL, 0, &err) == GF_OK);
+    free(x);
+    return 0;
+}
+
+static int check_broadcast(gf_comm *c)
+{
+    enum { BYTES = (1 << 22) + 5 };
+    gf_err err = {0};
+    char *x = calloc(BYTES, 1);
+    CHECK(x);
+    if (c->rank == 0)
+        memset(x, 'r', BYTES);
+    CHECK(gf_comm_broadcast(c, x, BYTES, &err) == GF_OK);
+    CHECK(x[0] == 'r' && !memcmp(x, x + 1, BYTES - 1));
+    free(x);
+    return 0;
+}
+
+static int check_agreement(gf_comm *c)
+{
+    gf_err err = {0};
+    CHECK(gf_comm_agree(c, GF_OK, &err) == GF_OK && !err.text[0]);
+    if (c->rank == 1)
+        gf_fail(&err, GF_EINPUT, "own text");
+    CHECK(gf_comm_agree(c, c->rank == 1 ? GF_EINPUT : GF_OK, &err) == GF_EINPUT);
+    CHECK(c->rank == 1 ? !strcmp(err.text, "own text") : !strncmp(err.text, "rank 1 ", 7));
+    return 0;
+}
+
+int main(void)
+{
+    gf_comm self, *c = &self;
+    gf_err err = {0};
+    CHECK(gf_comm_open(c, &err) == GF_OK);
+    CHECK(c->mpi && c->size == 2);
+    const int failed = check_sums(c) || check_broadcast(c) || check_agreement(c);
+    if (failed)
+        gf_comm_abort(c, 1);
+    else
+        printf("rank %d is well\n", c->rank);
+    gf_comm_close(c);
+    return failed;
+}
