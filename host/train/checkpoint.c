@@ -1,0 +1,303 @@
+/* checkpoint.c - see checkpoint.h. */
+#include "train/checkpoint.h"
+
+#include "base/json.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char prefix[] = "checkpoint-";
+
+/* The number in "checkpoint-N", or -1. */
+static int64_t number_of(const char *name)
+{
+    if (strncmp(name, prefix, sizeof prefix - 1))
+        return -1;
+    const char *digits = name + sizeof prefix - 1;
+    char *end;
+    errno = 0;
+    const long long n = strtoll(digits, &end, 10);
+    return errno || end == digits || *end || n < 0 || digits[0] == '+' ? -1 : n;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static gf_status write_optimizer(const gf_state *s, const gf_adapter *ad, const char *dir,
+                                 gf_err *err)
+{
+    const gf_st_decl decl[] = {{.name = "m", .dtype = GF_F32, .rank = 1, .dim = {ad->size}},
+                               {.name = "v", .dtype = GF_F32, .rank = 1, .dim = {ad->size}}};
+    gf_st_writer *w = NULL;
+    char *path = gf_path_join(dir, "optimizer.safetensors", err);
+    if (!path)
+        return GF_ENOMEM;
+    gf_status st = gf_st_writer_open(&w, path, decl, 2, err);
+    for (int i; st == GF_OK && (i = gf_st_writer_next(w)) >= 0;)
+        st = gf_st_writer_data(w, i == 0 ? s->m : s->v, (size_t)ad->size * sizeof(float), err);
+    if (st == GF_OK)
+        st = gf_st_writer_commit(w, err);
+    else
+        gf_st_writer_cancel(w);
+    free(path);
+    return st;
+}
+
+static gf_status write_state(const gf_state *s, const char *dir, gf_err *err)
+{
+    gf_buf text = {0};
+    gf_status st = GF_OK;
+    char *path = gf_path_join(dir, "state.json", err);
+    if (!path)
+        return GF_ENOMEM;
+    TRYG(gf_buf_printf(&text, err,
+                       "{\"format\":1,\"version\":\"%s\",\"step\":%lld,\"options\":%s}\n",
+                       GRAFT_VERSION, (long long)s->step, s->identity));
+    TRYG(gf_file_write(path, text.data, text.len, err));
+out:
+    gf_buf_free(&text);
+    free(path);
+    return st;
+}
+
+/* fsync of a folder, so that a rename inside it survives a power cut. */
+static gf_status sync_dir(const char *dir, gf_err *err)
+{
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || (fsync(fd) && errno != EINVAL)) {
+        const int reason = errno;
+        if (fd >= 0)
+            close(fd);
+        return gf_fail(err, GF_EIO, "%s: %s", dir, strerror(reason));
+    }
+    close(fd);
+    return GF_OK;
+}
+
+static gf_status check_finite(const gf_state *s, const gf_adapter *ad, gf_err *err)
+{
+    const float *part[] = {s->value, s->m, s->v};
+    for (size_t p = 0; p < sizeof part / sizeof *part; p++)
+        for (int64_t i = 0; i < ad->size; i++)
+            if (!isfinite(part[p][i]))
+                return gf_fail(err, GF_ENUMERIC,
+                               "step %lld: the adapter is not finite any more and is not saved; "
+                               "lower --learning-rate",
+                               (long long)s->step);
+    return GF_OK;
+}
+
+gf_status gf_checkpoint_save(const gf_state *s, const gf_adapter *ad, const char *dir, gf_err *err)
+{
+    gf_status st = GF_OK;
+    char *path = gf_format(err, "%s/%s%lld", dir, prefix, (long long)s->step);
+    char *tmp = gf_format(err, "%s/.%s%lld.tmp", dir, prefix, (long long)s->step);
+    if (!path || !tmp) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    TRYG(check_finite(s, ad, err));
+    TRYG(gf_dir_remove(tmp, err));
+    TRYG(gf_dir_make(tmp, err));
+    TRYG(gf_adapter_write(ad, s->value, tmp, err));
+    TRYG(write_optimizer(s, ad, tmp, err));
+    TRYG(write_state(s, tmp, err));
+    TRYG(sync_dir(tmp, err));
+    TRYG(gf_dir_remove(path, err)); /* the same step of an earlier, longer run */
+    if (rename(tmp, path)) {
+        st = gf_fail(err, GF_EIO, "%s: %s", path, strerror(errno));
+        goto out;
+    }
+    TRYG(sync_dir(dir, err));
+out:
+    if (st != GF_OK && tmp)
+        gf_dir_remove(tmp, NULL);
+    free(path);
+    free(tmp);
+    return st;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* Text of a JSON value for a message; "nothing" if there is none. */
+static char *value_text(const cJSON *v)
+{
+    return v ? cJSON_PrintUnformatted(v) : strdup("nothing");
+}
+
+static gf_status compare_options(const cJSON *was, const char *identity, const char *path,
+                                 gf_err *err)
+{
+    cJSON *now = NULL;
+    TRY(gf_json_parse(&now, identity, strlen(identity), "options", 1, err));
+    gf_status st = GF_OK;
+    const cJSON *item;
+    cJSON_ArrayForEach(item, now)
+    {
+        const cJSON *old = cJSON_GetObjectItemCaseSensitive(was, item->string);
+        if (old && cJSON_Compare(old, item, true))
+            continue;
+        char *before = value_text(old), *after = value_text(item);
+        st = gf_fail(err, GF_EARG,
+                     "%s: was made with %s = %s, now it is %s; only threads, ranks, row-tokens, "
+                     "memory, output and logging options may differ on --resume",
+                     path, item->string, before ? before : "?", after ? after : "?");
+        free(before);
+        free(after);
+        break;
+    }
+    cJSON_Delete(now);
+    return st;
+}
+
+static gf_status read_optimizer(gf_state *s, const gf_adapter *ad, const char *path, gf_err *err)
+{
+    gf_source src = {0};
+    gf_status st = GF_OK;
+    char *file = gf_path_join(path, "optimizer.safetensors", err);
+    if (!file)
+        return GF_ENOMEM;
+    TRYG(gf_safetensors_open(&src, file, err));
+    float *to[] = {s->m, s->v};
+    const char *name[] = {"m", "v"};
+    for (int i = 0; i < 2; i++) {
+        const gf_entry *e = gf_source_find(&src, name[i]);
+        if (!e || e->dtype != GF_F32 || e->rank != 1 || e->dim[0] != ad->size) {
+            st = gf_fail(err, GF_EINPUT, "%s: %s is missing or not F32 [%lld]", file, name[i],
+                         (long long)ad->size);
+            goto out;
+        }
+        TRYG(gf_source_read(&src, e, 0, to[i], e->bytes, err));
+    }
+out:
+    gf_source_close(&src);
+    free(file);
+    return st;
+}
+
+gf_status gf_checkpoint_load(gf_state *s, const gf_adapter *ad, const char *path, gf_err *err)
+{
+    cJSON *state = NULL;
+    gf_status st = GF_OK;
+    int64_t format;
+    char *file = gf_path_join(path, "state.json", err);
+    if (!file)
+        return GF_ENOMEM;
+    TRYG(gf_json_read(&state, file, err));
+    TRYG(gf_json_int(&format, state, "format", 0, 0, INT64_MAX, file, err));
+    if (format != 1) {
+        st = gf_fail(err, GF_EINPUT, "%s: checkpoint format %lld, this version reads 1", file,
+                     (long long)format);
+        goto out;
+    }
+    TRYG(gf_json_int(&s->step, state, "step", -1, 0, INT64_MAX, file, err));
+    TRYG(compare_options(cJSON_GetObjectItemCaseSensitive(state, "options"), s->identity, path,
+                         err));
+    TRYG(gf_adapter_read(ad, s->value, path, err));
+    TRYG(read_optimizer(s, ad, path, err));
+out:
+    cJSON_Delete(state);
+    free(file);
+    return st;
+}
+
+/* ---- the output folder ----------------------------------------------------------------------- */
+
+gf_status gf_checkpoint_last(char **path, const char *dir, gf_err *err)
+{
+    int64_t last = -1;
+    *path = NULL;
+    DIR *d = opendir(dir);
+    if (!d)
+        return errno == ENOENT ? GF_OK : gf_fail(err, GF_EINPUT, "%s: %s", dir, strerror(errno));
+    for (const struct dirent *e; (e = readdir(d));)
+        last = number_of(e->d_name) > last ? number_of(e->d_name) : last;
+    closedir(d);
+    if (last < 0)
+        return GF_OK;
+    *path = gf_format(err, "%s/%s%lld", dir, prefix, (long long)last);
+    return *path ? GF_OK : GF_ENOMEM;
+}
+
+static gf_status remove_in(const char *dir, const char *name, gf_err *err)
+{
+    char *path = gf_path_join(dir, name, err);
+    if (!path)
+        return GF_ENOMEM;
+    const gf_status st = gf_dir_remove(path, err);
+    free(path);
+    return st;
+}
+
+gf_status gf_checkpoint_prune(const char *dir, int64_t keep, gf_err *err)
+{
+    for (;;) {
+        int64_t count = 0, oldest = INT64_MAX;
+        DIR *d = opendir(dir);
+        if (!d)
+            return gf_fail(err, GF_EIO, "%s: %s", dir, strerror(errno));
+        for (const struct dirent *e; (e = readdir(d));) {
+            const int64_t n = number_of(e->d_name);
+            count += n >= 0;
+            oldest = n >= 0 && n < oldest ? n : oldest;
+        }
+        closedir(d);
+        if (count <= keep)
+            return GF_OK;
+        char name[64];
+        snprintf(name, sizeof name, "%s%lld", prefix, (long long)oldest);
+        TRY(remove_in(dir, name, err));
+    }
+}
+
+/* Names that a run writes into its folder. */
+static bool is_ours(const char *name)
+{
+    static const char *const files[] = {"adapter_config.json",
+                                        "adapter_model.safetensors",
+                                        "run.json",
+                                        "metrics.jsonl",
+                                        "tokenizer.json",
+                                        "tokenizer_config.json",
+                                        "tokenizer.model",
+                                        "special_tokens_map.json",
+                                        "added_tokens.json",
+                                        "vocab.json",
+                                        "merges.txt",
+                                        "chat_template.jinja",
+                                        "report.html",
+                                        "runs"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (!strncmp(name, files[i], strlen(files[i]))) /* also what an interrupted write left */
+            return true;
+    return number_of(name) >= 0 || !strncmp(name, ".checkpoint-", 12);
+}
+
+gf_status gf_output_dir_check(const char *dir, bool resume, gf_err *err)
+{
+    bool empty;
+    if (!gf_dir_exists(dir) && gf_file_exists(dir))
+        return gf_fail(err, GF_EARG, "--output-dir %s is a file", dir);
+    TRY(gf_dir_is_empty(dir, &empty, err));
+    if (empty)
+        return GF_OK;
+    if (!resume)
+        return gf_fail(err, GF_EARG,
+                       "--output-dir %s is not empty: name a new folder, or go on with --resume",
+                       dir);
+    DIR *d = opendir(dir);
+    if (!d)
+        return gf_fail(err, GF_EARG, "--output-dir %s: %s", dir, strerror(errno));
+    gf_status st = GF_OK;
+    for (const struct dirent *e; st == GF_OK && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && !is_ours(e->d_name))
+            st = gf_fail(err, GF_EARG, "--output-dir %s holds %s, which no run of graft wrote", dir,
+                         e->d_name);
+    closedir(d);
+    return st;
+}

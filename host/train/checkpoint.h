@@ -1,0 +1,36 @@
+/* checkpoint.h - DIR/checkpoint-N: all that an exact resume needs, and a PEFT adapter besides.
+ *
+ *   adapter_config.json, adapter_model.safetensors   the adapter after N updates
+ *   optimizer.safetensors                            "m" and "v", f32, the flat adapter space
+ *   state.json                                       step, and the options that must stay
+ *
+ * The folder appears complete or not at all: it is written as DIR/.checkpoint-N.tmp and renamed. */
+#ifndef GRAFT_HOST_TRAIN_CHECKPOINT_H
+#define GRAFT_HOST_TRAIN_CHECKPOINT_H
+
+#include "model/adapter.h"
+
+typedef struct {
+    int64_t step;
+    const char *identity; /* JSON object of the options that must stay */
+    float *value, *m, *v; /* [adapter->size] */
+} gf_state;
+
+gf_status gf_checkpoint_save(const gf_state *s, const gf_adapter *ad, const char *dir, gf_err *err);
+
+/* Reads into s->value, m, v and s->step. The checkpoint's options are compared with s->identity:
+ * the first that differs is GF_EARG with both values. */
+gf_status gf_checkpoint_load(gf_state *s, const gf_adapter *ad, const char *path, gf_err *err);
+
+/* The path of the checkpoint with the largest number in DIR, or NULL if there is none (GF_OK). */
+gf_status gf_checkpoint_last(char **path, const char *dir, gf_err *err);
+
+/* Removes the oldest ones until `keep` are left, and leftovers of interrupted writes. */
+gf_status gf_checkpoint_prune(const char *dir, int64_t keep, gf_err *err);
+
+/* May a run write to DIR? Missing or empty: yes. Else only with `resume`, and only if everything in
+ * it is a run's (run.json, metrics.jsonl, checkpoints, adapter and tokenizer files): GF_EARG names
+ * what is in the way. */
+gf_status gf_output_dir_check(const char *dir, bool resume, gf_err *err);
+
+#endif

@@ -1,0 +1,95 @@
+/* evaluate.c - see evaluate.h. */
+#include "train/evaluate.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Examples looked at together: enough to fill rows well, whatever their lengths. */
+#define EVAL_BATCH 64
+
+void gf_fill_row(gf_model *m, const gf_loader *ld, int64_t row)
+{
+    gf_row_start(m);
+    for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
+        const gf_example *e = &ld->data->example[ld->pick[i]];
+        gf_row_add(m, e->ids, e->labels, e->length, (uint64_t)ld->pick[i]);
+    }
+}
+
+gf_status gf_count_losses(gf_model *m, int64_t *loss, int64_t *correct, gf_err *err)
+{
+    const float *nll = m->nll.data;
+    const int32_t *best = m->best.data, *label = m->row.label.data;
+    for (int64_t i = 0; i < m->row.predicted; i++) {
+        if (!isfinite(nll[i]))
+            return gf_fail(err, GF_ENUMERIC, "the loss of a token is not finite");
+        *loss += llrint((double)nll[i] * GF_LOSS_SCALE);
+        *correct += best[i] == label[i];
+    }
+    return GF_OK;
+}
+
+/* Each example's own sum: the row's predictions stand in the examples' order. */
+static void share_losses(const gf_model *m, const gf_loader *ld, int64_t row, int64_t *nll)
+{
+    const float *loss = m->nll.data;
+    int64_t at = 0;
+    for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
+        const int64_t example = ld->pick[i];
+        for (int64_t t = 0; t < ld->data->example[example].trained; t++)
+            nll[example] += llrint((double)loss[at++] * GF_LOSS_SCALE);
+    }
+}
+
+static gf_status evaluate_rows(gf_eval *sum, int64_t *nll, gf_model *m, gf_loader *ld, gf_err *err)
+{
+    for (int64_t part = 0; part < ld->steps_per_epoch; part++) {
+        gf_loader_part(ld, part, m->row.capacity);
+        for (int64_t r = 0; r < ld->rows; r++) {
+            gf_fill_row(m, ld, r);
+            const gf_status st = gf_model_run(m, false);
+            if (st != GF_OK)
+                return gf_fail(err, st, "%s", m->be->err.text);
+            TRY(gf_count_losses(m, &sum->loss, &sum->correct, err));
+            if (nll)
+                share_losses(m, ld, r, nll);
+            sum->tokens += m->row.spans.tokens;
+            sum->trained += m->row.predicted;
+            sum->examples += m->row.spans.count;
+        }
+    }
+    return GF_OK;
+}
+
+gf_status gf_evaluate(gf_eval *out, double *nll, gf_model *m, const gf_dataset *data, gf_comm *comm,
+                      gf_err *err)
+{
+    gf_loader ld = {0};
+    gf_eval sum = {0};
+    int64_t *fixed = NULL;
+    const float p = m->opt.dropout.p;
+    gf_status st = GF_OK;
+    m->opt.dropout.p = 0;
+    if (nll && !(fixed = gf_alloc((size_t)data->count, sizeof *fixed, err))) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    TRYG(gf_loader_open(&ld, data, EVAL_BATCH, 0, false, comm->rank, comm->size, err));
+    st = evaluate_rows(&sum, fixed, m, &ld, err);
+    TRYG(gf_comm_agree(comm, st, err));
+    int64_t all[] = {sum.loss, sum.correct, sum.tokens, sum.trained, sum.examples};
+    TRYG(gf_comm_sum(comm, all, sizeof all / sizeof *all, err));
+    *out = (gf_eval){
+        .loss = all[0], .correct = all[1], .tokens = all[2], .trained = all[3], .examples = all[4]};
+    if (nll) {
+        TRYG(gf_comm_sum(comm, fixed, (size_t)data->count, err));
+        for (int64_t i = 0; i < data->count; i++)
+            nll[i] = (double)fixed[i] / GF_LOSS_SCALE;
+    }
+out:
+    m->opt.dropout.p = p;
+    gf_loader_close(&ld);
+    free(fixed);
+    return st;
+}

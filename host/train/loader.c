@@ -1,0 +1,148 @@
+/* loader.c - see loader.h. */
+#include "train/loader.h"
+
+#include "base/rng.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+gf_status gf_loader_open(gf_loader *ld, const gf_dataset *data, int64_t batch, uint64_t seed,
+                         bool shuffle, int rank, int ranks, gf_err *err)
+{
+    *ld = (gf_loader){.data = data,
+                      .batch = batch,
+                      .seed = seed,
+                      .shuffle = shuffle,
+                      .rank = rank,
+                      .ranks = ranks,
+                      .steps_per_epoch = (data->count + batch - 1) / batch,
+                      .epoch = -1};
+    ld->order = gf_alloc((size_t)data->count, sizeof *ld->order, err);
+    ld->pick = gf_alloc((size_t)batch, sizeof *ld->pick, err);
+    ld->row = gf_alloc((size_t)batch + 1, sizeof *ld->row, err);
+    ld->load = gf_alloc((size_t)(ranks > batch ? ranks : batch), sizeof *ld->load, err);
+    if (ld->order && ld->pick && ld->row && ld->load)
+        return GF_OK;
+    gf_loader_close(ld);
+    return GF_ENOMEM;
+}
+
+void gf_loader_close(gf_loader *ld)
+{
+    free(ld->order);
+    free(ld->pick);
+    free(ld->row);
+    free(ld->load);
+    *ld = (gf_loader){0};
+}
+
+static void set_epoch(gf_loader *ld, int64_t epoch, bool shuffle)
+{
+    if (epoch == ld->epoch)
+        return;
+    ld->epoch = epoch;
+    if (shuffle)
+        gf_rng_permute(ld->order, ld->data->count, ld->seed, GF_RNG_SHUFFLE, (uint64_t)epoch);
+    else
+        for (int64_t i = 0; i < ld->data->count; i++)
+            ld->order[i] = i;
+}
+
+static int64_t length_of(const gf_loader *ld, int64_t example)
+{
+    return ld->data->example[example].length;
+}
+
+/* Falling length, then rising number. Insertion sort: a batch is short. */
+static void sort_by_length(const gf_loader *ld, int64_t *pick, int64_t n)
+{
+    for (int64_t i = 1; i < n; i++) {
+        const int64_t x = pick[i];
+        int64_t j = i;
+        for (; j > 0; j--) {
+            const int64_t a = length_of(ld, pick[j - 1]), b = length_of(ld, x);
+            if (a > b || (a == b && pick[j - 1] < x))
+                break;
+            pick[j] = pick[j - 1];
+        }
+        pick[j] = x;
+    }
+}
+
+/* Longest first to the rank with the fewest tokens (Graham 1969). Keeps this rank's in pick. */
+static int64_t deal(gf_loader *ld, int64_t n)
+{
+    int64_t kept = 0;
+    memset(ld->load, 0, (size_t)ld->ranks * sizeof *ld->load);
+    for (int64_t i = 0; i < n; i++) {
+        int to = 0;
+        for (int r = 1; r < ld->ranks; r++)
+            if (ld->load[r] < ld->load[to])
+                to = r;
+        ld->load[to] += length_of(ld, ld->pick[i]);
+        if (to == ld->rank)
+            ld->pick[kept++] = ld->pick[i];
+    }
+    return kept;
+}
+
+/* First fit by falling length; `pick` is reordered so that each row's examples stand together. */
+static void lay_rows(gf_loader *ld, int64_t n, int64_t capacity)
+{
+    int64_t at = 0;
+    ld->rows = 0;
+    while (at < n) {
+        int64_t room = capacity, end = at;
+        for (int64_t i = at; i < n; i++) {
+            const int64_t x = ld->pick[i];
+            if (length_of(ld, x) > room)
+                continue;
+            room -= length_of(ld, x);
+            memmove(&ld->pick[end + 1], &ld->pick[end], (size_t)(i - end) * sizeof *ld->pick);
+            ld->pick[end++] = x;
+        }
+        assert(end > at); /* the caller has checked that every example fits a row */
+        ld->row[ld->rows++] = at;
+        at = end;
+    }
+    ld->row[ld->rows] = n;
+}
+
+static void lay(gf_loader *ld, int64_t index, int64_t capacity)
+{
+    const int64_t first = index * ld->batch, rest = ld->data->count - first;
+    const int64_t n = rest < ld->batch ? rest : ld->batch;
+    memcpy(ld->pick, ld->order + first, (size_t)n * sizeof *ld->pick);
+    sort_by_length(ld, ld->pick, n);
+    lay_rows(ld, deal(ld, n), capacity);
+}
+
+void gf_loader_step(gf_loader *ld, int64_t step, int64_t capacity)
+{
+    set_epoch(ld, step / ld->steps_per_epoch, ld->shuffle);
+    lay(ld, step % ld->steps_per_epoch, capacity);
+}
+
+void gf_loader_part(gf_loader *ld, int64_t part, int64_t capacity)
+{
+    set_epoch(ld, 0, false);
+    lay(ld, part, capacity);
+}
+
+int64_t gf_loader_most_tokens(gf_loader *ld, int64_t steps)
+{
+    int64_t most = 0;
+    for (int64_t s = 0; s < steps; s++) {
+        set_epoch(ld, s / ld->steps_per_epoch, ld->shuffle);
+        const int64_t first = s % ld->steps_per_epoch * ld->batch;
+        int64_t rest = ld->data->count - first;
+        rest = rest < ld->batch ? rest : ld->batch;
+        memcpy(ld->pick, ld->order + first, (size_t)rest * sizeof *ld->pick);
+        sort_by_length(ld, ld->pick, rest);
+        deal(ld, rest);
+        for (int r = 0; r < ld->ranks; r++)
+            most = ld->load[r] > most ? ld->load[r] : most;
+    }
+    return most;
+}

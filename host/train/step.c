@@ -1,0 +1,145 @@
+/* step.c - one optimizer step, the same on every rank (DESIGN 2.1). */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+/* Past this sum of chunks' magnitudes a fixed point of 2^40 could overflow 63 bits. */
+#define MAGNITUDE_LIMIT (1LL << 22)
+
+/* What ranks add up besides the gradients. */
+enum { LOSS, CORRECT, TOKENS, TRAINED, MAGNITUDE, NONFINITE, STOP, SUMS };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Names the example that the row's token `at` belongs to. */
+static const gf_example *example_at(const gf_trainer *t, int64_t at)
+{
+    const gf_spans *row = &t->model->row.spans;
+    for (int i = 0; i < row->count; i++)
+        if (at < row->span[i].start + row->span[i].len)
+            return &t->data->example[row->span[i].example];
+    return NULL;
+}
+
+/* Something was not finite: the rank's rows once more, every op looked at, to say where. */
+static gf_status name_nonfinite(gf_trainer *t, int64_t step, gf_err *err)
+{
+    gf_model *m = t->model;
+    gf_status st = GF_OK;
+    m->be->check = true;
+    for (int64_t r = 0; st == GF_OK && r < t->loader.rows; r++) {
+        gf_fill_row(m, &t->loader, r);
+        st = gf_model_run(m, true);
+    }
+    m->be->check = false;
+    if (st != GF_ENUMERIC)
+        return gf_fail(err, GF_ENUMERIC, "step %lld: a gradient is not finite", (long long)step);
+    const gf_example *e = example_at(t, m->be->bad_row);
+    char layer[32] = "the embedding";
+    if (m->at_layer == m->cfg->L)
+        strcpy(layer, "the head");
+    else if (m->at_layer >= 0)
+        snprintf(layer, sizeof layer, "layer %lld", (long long)m->at_layer);
+    return gf_fail(err, GF_ENUMERIC, "step %lld: %s, %s, example %s:%lld; nothing of it is kept",
+                   (long long)step, layer, m->be->err.text, e ? e->file : "?",
+                   e ? (long long)e->line : 0LL);
+}
+
+/* All rows of this rank; sums of the step so far, over this rank. */
+static gf_status run_rows(gf_trainer *t, int64_t sum[SUMS], gf_err *err)
+{
+    gf_model *m = t->model;
+    const int shift = m->fixed.shift;
+    m->fixed = (gf_fixed){.shift = shift};
+    memset(sum, 0, SUMS * sizeof *sum);
+    TRY(gf_zero(m->be, m->grad));
+    for (int64_t r = 0; r < t->loader.rows; r++) {
+        gf_fill_row(m, &t->loader, r);
+        const gf_status st = gf_model_run(m, true);
+        if (st != GF_OK)
+            return gf_fail(err, st, "%s", m->be->err.text);
+        if (gf_count_losses(m, &sum[LOSS], &sum[CORRECT], NULL) != GF_OK)
+            m->fixed.nonfinite++;
+        sum[TOKENS] += m->row.spans.tokens;
+        sum[TRAINED] += m->row.predicted;
+    }
+    sum[MAGNITUDE] = m->fixed.magnitude;
+    sum[NONFINITE] = m->fixed.nonfinite;
+    sum[STOP] = gf_stop_requested;
+    return GF_OK;
+}
+
+/* Rows and reduction; again at a coarser scale if the gradients are too large for the fine one. */
+static gf_status gradients(gf_trainer *t, int64_t sum[SUMS], gf_err *err)
+{
+    gf_model *m = t->model;
+    m->fixed.shift = 40;
+    for (;;) {
+        gf_status st = run_rows(t, sum, err);
+        TRY(gf_comm_agree(t->comm, st, err));
+        TRY(gf_comm_sum(t->comm, sum, SUMS, err));
+        if (sum[NONFINITE]) {
+            st = name_nonfinite(t, t->step + 1, err);
+            return gf_comm_agree(t->comm, st, err);
+        }
+        if (sum[MAGNITUDE] <= MAGNITUDE_LIMIT || m->fixed.shift == 24)
+            break;
+        m->fixed.shift = 24;
+    }
+    if (sum[MAGNITUDE] >> 16 > MAGNITUDE_LIMIT)
+        return gf_fail(err, GF_ENUMERIC, "step %lld: the gradients are too large: %lld",
+                       (long long)(t->step + 1), (long long)sum[MAGNITUDE]);
+    return gf_comm_sum(t->comm, m->grad.data, (size_t)t->adapter->size, err);
+}
+
+/* Norm, clip, AdamW: from integer sums, so identical on every rank. */
+static gf_status update(gf_trainer *t, const int64_t sum[SUMS], gf_step *out, gf_err *err)
+{
+    gf_model *m = t->model;
+    const gf_train_options *o = &t->opt;
+    double scale = ldexp(1.0, -m->fixed.shift) / (double)sum[TRAINED], squares = 0;
+    gf_status st = gf_sum_squares(m->be, &squares, m->grad, scale);
+    out->grad_norm = sqrt(squares);
+    if (o->max_grad_norm > 0) {
+        const double coef = o->max_grad_norm / (out->grad_norm + 1e-6); /* torch's epsilon */
+        scale *= coef < 1 ? coef : 1;
+    }
+    const gf_adamw_args args = {.lr = gf_lr_at(&o->schedule, t->step + 1),
+                                .beta1 = o->beta1,
+                                .beta2 = o->beta2,
+                                .eps = o->eps,
+                                .weight_decay = o->weight_decay,
+                                .step = t->step + 1};
+    out->learning_rate = args.lr;
+    if (st == GF_OK)
+        st = gf_adamw(m->be, m->value, m->m, m->v, m->grad, scale, &args);
+    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
+}
+
+gf_status gf_train_step(gf_trainer *t, gf_step *out, bool *stop, gf_err *err)
+{
+    const double start = now();
+    int64_t sum[SUMS];
+    t->model->opt.dropout.epoch = (uint32_t)(t->step / t->loader.steps_per_epoch);
+    gf_loader_step(&t->loader, t->step, t->model->row.capacity);
+    TRY(gradients(t, sum, err));
+    *out = (gf_step){.step = t->step + 1,
+                     .total = t->opt.schedule.total,
+                     .epoch = (double)(t->step + 1) / (double)t->loader.steps_per_epoch,
+                     .loss = (double)sum[LOSS] / GF_LOSS_SCALE / (double)sum[TRAINED],
+                     .tokens = sum[TOKENS],
+                     .trained = sum[TRAINED],
+                     .shift = t->model->fixed.shift};
+    TRY(update(t, sum, out, err));
+    t->step++;
+    out->seconds = now() - start;
+    *stop = sum[STOP] > 0;
+    return GF_OK;
+}

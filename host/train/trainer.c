@@ -1,0 +1,136 @@
+/* trainer.c - the whole of training, in the order in which data moves. */
+#include "train/trainer.h"
+
+#include "train/checkpoint.h"
+#include "train/metrics.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+volatile int gf_stop_requested;
+
+int64_t gf_train_total(int64_t examples, int64_t batch, int64_t epochs, int64_t max_steps)
+{
+    return max_steps > 0 ? max_steps : epochs * ((examples + batch - 1) / batch);
+}
+
+static gf_state state_of(gf_trainer *t)
+{
+    return (gf_state){.step = t->step,
+                      .identity = t->opt.identity,
+                      .value = t->model->value.data,
+                      .m = t->model->m.data,
+                      .v = t->model->v.data};
+}
+
+gf_status gf_trainer_open(gf_trainer *t, const char *resume, gf_err *err)
+{
+    gf_status st = GF_OK;
+    t->first_eval = t->last_eval = NAN;
+    TRYG(gf_loader_open(&t->loader, t->data, t->opt.batch, t->opt.seed, t->opt.shuffle,
+                        t->comm->rank, t->comm->size, err));
+    if (resume) {
+        gf_state s = state_of(t);
+        TRYG(gf_checkpoint_load(&s, t->adapter, resume, err));
+        t->step = s.step;
+    }
+    t->metrics_path = gf_path_join(t->opt.output_dir, "metrics.jsonl", err);
+    if (!t->metrics_path)
+        st = GF_ENOMEM;
+    if (st == GF_OK && t->comm->rank == 0)
+        st = gf_metrics_open(&t->metrics, t->metrics_path, t->step, err);
+out:
+    if (st != GF_OK)
+        gf_trainer_close(t);
+    return st;
+}
+
+void gf_trainer_close(gf_trainer *t)
+{
+    gf_loader_close(&t->loader);
+    if (t->metrics)
+        fclose(t->metrics);
+    free(t->metrics_path);
+    t->metrics = NULL;
+    t->metrics_path = NULL;
+}
+
+/* Rank 0 writes, all agree. */
+static gf_status save(gf_trainer *t, gf_err *err)
+{
+    gf_status st = GF_OK;
+    if (t->comm->rank == 0) {
+        const gf_state s = state_of(t);
+        /* The metrics of every step that the checkpoint holds must be on disk before it is. */
+        if (fsync(fileno(t->metrics)) && errno != EINVAL)
+            st = gf_fail(err, GF_EIO, "%s: %s", t->metrics_path, strerror(errno));
+        if (st == GF_OK)
+            st = gf_checkpoint_save(&s, t->adapter, t->opt.output_dir, err);
+        if (st == GF_OK)
+            st = gf_checkpoint_prune(t->opt.output_dir, t->opt.save_total_limit, err);
+        if (st == GF_OK && t->watch.on_save)
+            t->watch.on_save(t->watch.ctx, t->opt.output_dir);
+    }
+    return gf_comm_agree(t->comm, st, err);
+}
+
+static gf_status evaluate(gf_trainer *t, gf_err *err)
+{
+    gf_eval e;
+    TRY(gf_evaluate(&e, NULL, t->model, t->eval_data, t->comm, err));
+    const double loss = (double)e.loss / GF_LOSS_SCALE / (double)e.trained;
+    const double accuracy = (double)e.correct / (double)e.trained;
+    if (isnan(t->first_eval))
+        t->first_eval = loss;
+    t->last_eval = loss;
+    gf_status st = GF_OK;
+    if (t->comm->rank == 0) {
+        st = gf_metrics_eval(t->metrics, t->step, loss, accuracy, t->metrics_path, err);
+        if (t->watch.on_eval)
+            t->watch.on_eval(t->watch.ctx, t->step, loss, accuracy);
+    }
+    return gf_comm_agree(t->comm, st, err);
+}
+
+/* Every `every` steps; 0: at the ends of epochs; always at the very end. */
+static bool due(const gf_trainer *t, int64_t every)
+{
+    const int64_t period = every ? every : t->loader.steps_per_epoch;
+    return t->step % period == 0 || t->step == t->opt.schedule.total;
+}
+
+static gf_status one_step(gf_trainer *t, bool *stop, gf_err *err)
+{
+    gf_step s;
+    gf_status st = GF_OK;
+    TRY(gf_train_step(t, &s, stop, err));
+    if (t->comm->rank == 0) {
+        st = gf_metrics_step(t->metrics, &s, t->metrics_path, err);
+        if (t->watch.on_step)
+            t->watch.on_step(t->watch.ctx, &s);
+        if (s.shift != 40 && t->watch.on_note)
+            t->watch.on_note(t->watch.ctx, "large gradients: the step was computed at scale 2^24");
+    }
+    return gf_comm_agree(t->comm, st, err);
+}
+
+gf_status gf_train(gf_trainer *t, gf_err *err)
+{
+    if (t->eval_data && t->step == 0)
+        TRY(evaluate(t, err));
+    while (t->step < t->opt.schedule.total) {
+        bool stop = false;
+        TRY(one_step(t, &stop, err));
+        if (t->eval_data && due(t, t->opt.eval_steps))
+            TRY(evaluate(t, err));
+        if (due(t, t->opt.save_steps) || stop)
+            TRY(save(t, err));
+        if (stop && t->step < t->opt.schedule.total)
+            return gf_fail(err, GF_EINTERRUPT, "interrupted after step %lld; go on with --resume",
+                           (long long)t->step);
+    }
+    return GF_OK;
+}

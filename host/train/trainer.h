@@ -1,0 +1,79 @@
+/* trainer.h - training: steps over rows, one reduction, one update each; evaluations, checkpoints.
+ */
+#ifndef GRAFT_HOST_TRAIN_TRAINER_H
+#define GRAFT_HOST_TRAIN_TRAINER_H
+
+#include "train/evaluate.h"
+#include "train/schedule.h"
+
+#include <stdio.h>
+
+typedef struct {
+    gf_schedule schedule;
+    double beta1, beta2, eps, weight_decay;
+    double max_grad_norm; /* 0: no clipping */
+    int64_t batch;        /* examples of a step */
+    uint64_t seed;
+    bool shuffle;
+    int64_t eval_steps; /* 0: at each epoch's end */
+    int64_t save_steps; /* 0: at each epoch's end */
+    int64_t save_total_limit;
+    const char *output_dir;
+    /* The options that must not differ on resume, as a JSON object; stored in every checkpoint. */
+    const char *identity;
+} gf_train_options;
+
+/* What a step did; metrics.jsonl holds one line of it. */
+typedef struct {
+    int64_t step, total;
+    double epoch;
+    double loss, grad_norm, learning_rate;
+    int64_t tokens, trained;
+    double seconds;
+    int shift; /* of the gradients' fixed point: 40, or 24 after an overflow */
+} gf_step;
+
+/* What the trainer tells whoever watches; any may be NULL. */
+typedef struct {
+    void (*on_step)(void *ctx, const gf_step *s);
+    void (*on_eval)(void *ctx, int64_t step, double loss, double accuracy);
+    void (*on_save)(void *ctx, const char *path);
+    void (*on_note)(void *ctx, const char *text); /* a line worth reading */
+    void *ctx;
+} gf_watch;
+
+typedef struct {
+    gf_model *model;
+    const gf_adapter *adapter;
+    const gf_dataset *data, *eval_data; /* eval_data may be NULL */
+    gf_comm *comm;
+    gf_train_options opt;
+    gf_watch watch;
+
+    gf_loader loader;
+    int64_t step;  /* updates done */
+    FILE *metrics; /* rank 0 */
+    char *metrics_path;
+    double first_eval, last_eval; /* losses; NaN: none yet */
+} gf_trainer;
+
+/* Set to make the trainer stop after the step it is in, with a checkpoint (signal handlers do). */
+extern volatile int gf_stop_requested;
+
+/* Opens the loader and metrics.jsonl; with `resume` (a checkpoint folder) reads it: value, m, v,
+ * step; metrics.jsonl is cut back to that step. The adapter's values are there already otherwise.
+ */
+gf_status gf_trainer_open(gf_trainer *t, const char *resume, gf_err *err);
+void gf_trainer_close(gf_trainer *t);
+
+/* Trains to the end: all steps, evaluations and checkpoints. GF_EINTERRUPT after a requested stop,
+ * when the checkpoint is saved. */
+gf_status gf_train(gf_trainer *t, gf_err *err);
+
+/* step.c: one optimizer step: rows, reduction, clip, AdamW. Nothing of it is kept on failure. */
+gf_status gf_train_step(gf_trainer *t, gf_step *out, bool *stop, gf_err *err);
+
+/* Number of updates that the options amount to: epochs * ceil(count / batch), or max_steps. */
+int64_t gf_train_total(int64_t examples, int64_t batch, int64_t epochs, int64_t max_steps);
+
+#endif
