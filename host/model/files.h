@@ -12,6 +12,7 @@ typedef struct {
     bool is_gguf;
     gf_gguf gguf;     /* open if is_gguf */
     gf_source shards; /* else */
+    bool bare;        /* a checkpoint of the base class: its names lack "model." */
     gf_config config;
 } gf_files;
 
