@@ -1,0 +1,235 @@
+/* session.c - opening what commands share. Contract: session.h. */
+#include "cli/session.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "cli/machine.h"
+
+void gf_session_start(gf_session *s, const gf_options *o)
+{
+    *s = (gf_session){.o = o};
+}
+
+void gf_session_close(gf_session *s)
+{
+    if (s->has_model)
+        gf_model_close(&s->model);
+    gf_arena_free(&s->arena);
+    if (s->has_adapter)
+        gf_adapter_free(&s->adapter);
+    if (s->has_backend)
+        gf_backend_close(&s->backend);
+    gf_template_free(s->chat);
+    gf_tokenizer_free(s->tokenizer);
+    if (s->has_files)
+        gf_files_close(&s->files);
+    *s = (gf_session){0};
+}
+
+gf_status gf_session_files(gf_session *s, gf_err *err)
+{
+    if (s->has_files)
+        return GF_OK;
+    TRY(gf_files_open(&s->files, s->o->model, err));
+    s->has_files = true;
+    return GF_OK;
+}
+
+static gf_status open_from_folder(gf_session *s, gf_err *err)
+{
+    char *path = gf_path_join(s->o->model, "tokenizer.json", err);
+    if (!path)
+        return GF_ENOMEM;
+    const bool there = gf_file_exists(path);
+    free(path);
+    return there ? gf_tokenizer_open(&s->tokenizer, s->o->model, err) : GF_OK;
+}
+
+gf_status gf_session_tokenizer(gf_session *s, bool needed, gf_err *err)
+{
+    const char *model = s->o->model;
+    const bool folder = gf_dir_exists(model);
+    if (!s->tokenizer && folder)
+        TRY(open_from_folder(s, err));
+    if (!s->tokenizer && !folder) {
+        TRY(gf_session_files(s, err));
+        if (gf_gguf_find(&s->files.gguf, "tokenizer.ggml.model"))
+            TRY(gf_tokenizer_open_gguf(&s->tokenizer, &s->files.gguf, err));
+    }
+    if (s->tokenizer || !needed)
+        return GF_OK;
+    return gf_fail(err, GF_EINPUT, "%s has no tokenizer (%s); put it beside the model", model,
+                   folder ? "tokenizer.json" : "tokenizer.ggml.model");
+}
+
+/* *name is where the text comes from. */
+static gf_status template_text(gf_session *s, char **text, size_t *size, const char **name,
+                               gf_err *err)
+{
+    *text = NULL;
+    if (s->o->chat_template) {
+        *name = s->o->chat_template;
+        return gf_file_read(*name, text, size, err);
+    }
+    TRY(gf_session_tokenizer(s, false, err));
+    *name = "the model's chat template";
+    const char *own = s->tokenizer ? gf_tokenizer_template(s->tokenizer) : NULL;
+    if (!own)
+        return GF_OK;
+    *size = strlen(own);
+    *text = gf_strdup(own, err);
+    return *text ? GF_OK : GF_ENOMEM;
+}
+
+gf_status gf_session_template_text(gf_session *s, char **text, gf_err *err)
+{
+    const char *name;
+    size_t size;
+    return template_text(s, text, &size, &name, err);
+}
+
+gf_status gf_session_template(gf_session *s, bool needed, gf_err *err)
+{
+    TRY(gf_session_tokenizer(s, needed, err));
+    if (!s->chat) {
+        const char *name;
+        size_t size = 0;
+        char *text = NULL;
+        TRY(template_text(s, &text, &size, &name, err));
+        const gf_status st = text ? gf_template_parse(&s->chat, text, size, name, err) : GF_OK;
+        free(text);
+        TRY(st);
+    }
+    if (s->chat || !needed)
+        return GF_OK;
+    return gf_fail(err, GF_EINPUT, "%s has no chat template; give one with --chat-template FILE",
+                   s->o->model);
+}
+
+gf_status gf_session_data_options(gf_session *s, gf_data_options *out, gf_err *err)
+{
+    const gf_options *o = s->o;
+    TRY(gf_session_files(s, err));
+    TRY(gf_session_template(s, false, err));
+    *out = (gf_data_options){.tokenizer = s->tokenizer,
+                             .chat = s->chat,
+                             .vocab = s->files.config.V,
+                             .format = (gf_data_format)o->data_format,
+                             .train_on = (gf_train_on)o->train_on,
+                             .overlength = (gf_overlength)o->overlength,
+                             .max_length = o->max_length};
+    return GF_OK;
+}
+
+gf_status gf_session_backend(gf_session *s, gf_err *err)
+{
+    char isa[64];
+    if (s->has_backend)
+        return GF_OK;
+    /* --device auto is the CPU: this version has no other, and the option table refuses the rest */
+    TRY(gf_backend_open_cpu(&s->backend, (int)s->o->threads, gf_option_choice(s->o, "isa", isa),
+                            err));
+    s->has_backend = true;
+    return GF_OK;
+}
+
+gf_status gf_session_adapter(gf_session *s, gf_err *err)
+{
+    if (s->has_adapter || !s->o->adapter)
+        return GF_OK;
+    TRY(gf_session_files(s, err));
+    TRY(gf_adapter_open(&s->adapter, s->o->adapter, &s->files.config, err));
+    s->has_adapter = true;
+    return GF_OK;
+}
+
+gf_dtype gf_session_precision(const gf_options *o)
+{
+    return o->precision == GF_PRECISION_BF16 ? GF_BF16 : GF_F32;
+}
+
+uint64_t gf_session_limit(const gf_options *o)
+{
+    gf_machine machine;
+    if (o->memory_limit > 0)
+        return (uint64_t)o->memory_limit;
+    gf_machine_look(&machine);
+    return machine.free_;
+}
+
+gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_t cache_tokens,
+                           gf_err *err)
+{
+    if (s->has_model)
+        return GF_OK;
+    TRY(gf_session_files(s, err));
+    TRY(gf_session_adapter(s, err));
+    TRY(gf_session_backend(s, err));
+    const gf_model_options opt = {.use = use,
+                                  .precision = gf_session_precision(s->o),
+                                  .row_tokens = row_tokens,
+                                  .cache_tokens = cache_tokens};
+    const gf_adapter *adapter = s->has_adapter ? &s->adapter : NULL;
+    TRY(gf_model_open(&s->model, &s->files, adapter, &s->backend, &s->arena, &opt,
+                      gf_session_limit(s->o), false, err));
+    s->has_model = true;
+    if (adapter)
+        TRY(gf_adapter_read(adapter, s->model.value.data, s->o->adapter, err));
+    return GF_OK;
+}
+
+/* ---- conversations -----------------------------------------------------------------------------
+ */
+
+gf_status gf_session_conversation(cJSON **root, const cJSON **messages, const cJSON **tools,
+                                  const char *path, gf_err *err)
+{
+    *root = NULL;
+    *tools = NULL;
+    TRY(gf_json_read(root, path, err));
+    *messages = *root;
+    if (cJSON_IsObject(*root)) {
+        *messages = cJSON_GetObjectItemCaseSensitive(*root, "messages");
+        *tools = cJSON_GetObjectItemCaseSensitive(*root, "tools");
+        if (cJSON_IsNull(*tools))
+            *tools = NULL;
+    }
+    if (!cJSON_IsArray(*messages) || !(*messages)->child)
+        return gf_fail(err, GF_EINPUT,
+                       "%s: want one conversation: an array of messages, or an object with one "
+                       "under \"messages\"",
+                       path);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, *messages) if (!cJSON_IsObject(item)) return gf_fail(
+        err, GF_EINPUT, "%s: a message is %s, want an object with a role", path,
+        gf_json_kind(item));
+    return GF_OK;
+}
+
+gf_status gf_session_render(gf_session *s, const cJSON *messages, const cJSON *tools,
+                            bool add_generation_prompt, gf_buf *rendered, gf_tokens *ids,
+                            gf_err *err)
+{
+    gf_buf text = {0};
+    gf_status st = GF_OK;
+    TRY(gf_session_template(s, true, err));
+    const gf_tokenizer *t = s->tokenizer;
+    const gf_template_vars vars = {
+        .messages = messages,
+        .tools = tools,
+        .bos_token = gf_tokenizer_token(t, gf_tokenizer_bos(t)),
+        .eos_token = gf_tokenizer_token(t, gf_tokenizer_eos(t)),
+        .pad_token = gf_tokenizer_token(t, gf_tokenizer_pad(t)),
+        .unk_token = gf_tokenizer_token(t, gf_tokenizer_unk(t)),
+        .add_generation_prompt = add_generation_prompt,
+    };
+    TRYG(gf_template_render(s->chat, &vars, &text, err));
+    TRYG(gf_tokenizer_encode(s->tokenizer, text.data ? text.data : "", text.len, false, ids, err));
+    if (rendered)
+        TRYG(gf_buf_add(rendered, text.data ? text.data : "", text.len, err));
+out:
+    gf_buf_free(&text);
+    return st;
+}
