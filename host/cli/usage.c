@@ -79,7 +79,8 @@ static gf_status describe(gf_buf *out, const gf_option *p, gf_command c, gf_err 
     if (p->kind == GF_OPT_CHOICE)
         TRYG(describe_choices(&text, p, err));
     else if (p->range)
-        TRYG(gf_buf_printf(&text, err, ", in %s", p->range));
+        TRYG(gf_buf_printf(&text, err, "; in %s%s", p->range,
+                           p->notes & GF_OPT_AUTO ? " or auto" : ""));
     if (p->required & 1u << c)
         TRYG(gf_buf_str(&text, "; required", err));
     else if (p->notes & GF_OPT_LATER)
