@@ -30,18 +30,22 @@ typedef struct {
 
 /* Reads and checks a config. A key with a value that graft cannot honour (use_dora, bias != none,
  * modules_to_save, ... : FORMATS 4.1) is GF_EMISSING and names key and value. Unknown keys whose
- * value is null, false or empty are ignored; other unknown keys are refused by name. */
+ * value is null, false or empty are ignored; other unknown keys are refused by name. target_modules
+ * missing, null or empty: GF_EINPUT (PEFT resolves its per-model default before it saves). */
 gf_status gf_peft_read_config(gf_peft_config *c, const char *path, gf_err *err);
-/* Every key that PEFT 0.21 writes, sorted, indent 2 (FORMATS 4.1). */
+/* Every key that PEFT 0.21 writes, sorted, indent 2 (FORMATS 4.1); lists and patterns in the order
+ * given. layers_to_transform with a target string, "all-linear" included: GF_EARG, as PEFT would not
+ * load it: write the names out. */
 gf_status gf_peft_write_config(const gf_peft_config *c, const char *path, gf_err *err);
 void gf_peft_config_free(gf_peft_config *c);
 
 /* Does the module path (model.layers.0.self_attn.q_proj) match target/exclude/layers? PEFT's rules,
  * FORMATS 4.2: list = equal or ends with "."+item; string = full match (PCRE2); layers only with a
- * list. "all-linear" is answered by `is_linear_layer`, true for every linear layer but lm_head.
- * A regex that does not compile: GF_EINPUT. */
+ * list or "all-linear", and not for a target that is the whole path (as PEFT 0.21.2's code does). The caller asks for linear layers only, so "all-linear" is every module but
+ * lm_head. A regex that does not compile or that backtracks without end: GF_EINPUT. */
 gf_status gf_peft_matches(bool *out, const gf_peft_config *c, const char *module, gf_err *err);
-/* r and scale of a module: patterns, alpha/r or alpha/sqrt(r). */
+/* r and scale of a module: the first pattern (in file order) that matches whole trailing components,
+ * else r and lora_alpha; alpha/r or alpha/sqrt(r). */
 gf_status gf_peft_rank(int64_t *r, double *scale, const gf_peft_config *c, const char *module,
                        gf_err *err);
 
