@@ -16,6 +16,8 @@
  * Free with cJSON_Delete. */
 gf_status gf_json_parse(cJSON **out, const char *text, size_t size, const char *where, int line,
                         gf_err *err);
+/* The validator alone. */
+gf_status gf_json_check(const char *text, size_t size, const char *where, int line, gf_err *err);
 gf_status gf_json_read(cJSON **out, const char *path, gf_err *err);
 
 /* Typed members of an object: a missing or null one gives `missing` (obj may be NULL or null, too);

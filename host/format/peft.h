@@ -41,8 +41,9 @@ void gf_peft_config_free(gf_peft_config *c);
 
 /* Does the module path (model.layers.0.self_attn.q_proj) match target/exclude/layers? PEFT's rules,
  * FORMATS 4.2: list = equal or ends with "."+item; string = full match (PCRE2); layers only with a
- * list or "all-linear", and not for a target that is the whole path (as PEFT 0.21.2's code does). The caller asks for linear layers only, so "all-linear" is every module but
- * lm_head. A regex that does not compile or that backtracks without end: GF_EINPUT. */
+ * list or "all-linear", and not for a target that is the whole path (as PEFT 0.21.2's code has it).
+ * The caller asks for linear layers only, so "all-linear" is every module but lm_head. A regex that
+ * does not compile or that backtracks without end: GF_EINPUT. */
 gf_status gf_peft_matches(bool *out, const gf_peft_config *c, const char *module, gf_err *err);
 /* r and scale of a module: the first pattern (in file order) that matches whole trailing components,
  * else r and lora_alpha; alpha/r or alpha/sqrt(r). */
