@@ -1,0 +1,443 @@
+/* gemm.c - the loops around the tiles. Contract: gemm.h.
+ *
+ *     rows in chunks | columns in chunks | blocks of k | pack A | four strips: pack B | tiles
+ *
+ * A block of A ([rows][block], 1.5 MiB) is streamed from the outer caches, one panel of it and one
+ * panel of B live in the inner ones. */
+#include "gemm.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum {
+    BLOCK = 640,      /* words of k in a block: 12 of them a row are 30 KiB, most of an L1 */
+    PARK_STRIPS = 16, /* columns whose parked sums fit into the scratch: 512 */
+    MASK_BYTES = GF_PACK_STRIPS * GF_STRIP / 8,
+    MAX_ROWS = 2040, /* of a chunk, whole panels: bounds the mask bits */
+};
+#define A_WORDS ((int64_t)393216)    /* 1.5 MiB of GF_POOL_SCRATCH */
+#define B_WORDS ((int64_t)131072)    /* 0.5 MiB: four strips of 1024 words */
+#define PARK_WORDS ((int64_t)393216) /* 1.5 MiB */
+
+typedef struct {
+    const gf_gemm *g;
+    gf_pool *pool;
+    gf_word word;
+    bool park;                    /* C cannot hold the sums between blocks */
+    int64_t words[GF_GEMM_PARTS]; /* of each part */
+    int64_t group_strip[4];       /* first strip of each group, then their number */
+    int64_t group_column[4];      /* first column of each group */
+    int64_t chunk_rows;           /* rows that the scratch holds */
+    int rows_split, strips_split; /* the grid of threads */
+} plan;
+
+/* A range of words of the concatenated parts. */
+typedef struct {
+    int first_part, parts; /* of the stretch that it lies in */
+    int64_t begin, end;    /* words, counted from the stretch's start */
+    bool first, last;      /* of all */
+    int masked_segment;    /* of group 0, whose product this block is; or -1 */
+} block;
+
+typedef struct {
+    const plan *p;
+    float *a, *b, *park, *buf;
+    uint8_t *bits;                    /* [rows][MASK_BYTES], of the strips at work */
+    int64_t row, rows, strip, strips; /* the chunk at work */
+    block k;
+} work;
+
+/* ---- blocks of k
+ * ---------------------------------------------------------------------------------- */
+
+static int segment_of(const gf_gemm_group *group, int part)
+{
+    for (int s = 0; s < group->segments; s++)
+        if (group->segment[s].part == part)
+            return s;
+    return -1;
+}
+
+static bool part_is_masked(const gf_gemm *g, int part)
+{
+    const int s = segment_of(&g->group[0], part);
+    return s >= 0 && g->group[0].segment[s].mask;
+}
+
+/* Parts are laid end to end in stretches; one whose product is masked stands alone. */
+static int stretch_parts(const gf_gemm *g, int first)
+{
+    int n = 1;
+    if (!part_is_masked(g, first))
+        while (first + n < g->parts && !part_is_masked(g, first + n))
+            n++;
+    return n;
+}
+
+/* The block that follows *b (all zero: the first). False behind the last one. */
+static bool next_block(const plan *p, block *b)
+{
+    int64_t total = 0;
+    if (b->parts == 0) {
+        b->first = true;
+    } else {
+        b->first = false;
+        if (b->last)
+            return false;
+    }
+    if (b->parts) {
+        for (int i = 0; i < b->parts; i++)
+            total += p->words[b->first_part + i];
+        b->begin = b->end;
+        if (b->begin == total) {
+            b->first_part += b->parts;
+            b->parts = 0;
+        }
+    }
+    if (b->parts == 0) {
+        b->parts = stretch_parts(p->g, b->first_part);
+        b->begin = 0;
+        total = 0;
+        for (int i = 0; i < b->parts; i++)
+            total += p->words[b->first_part + i];
+    }
+    /* Equal blocks, cut at multiples of 32 words: whole quantised blocks in either word. */
+    const int64_t count = (total + BLOCK - 1) / BLOCK;
+    const int64_t size = count ? ((total + count - 1) / count + 31) / 32 * 32 : 0;
+    b->end = b->begin + size < total ? b->begin + size : total;
+    b->last = b->end == total && b->first_part + b->parts == p->g->parts;
+    b->masked_segment =
+        part_is_masked(p->g, b->first_part) ? segment_of(&p->g->group[0], b->first_part) : -1;
+    return true;
+}
+
+/* The words of `part` that lie in block b: [*begin, *end) of the block; *k0 and *k in elements. */
+static bool part_in_block(const plan *p, const block *b, int part, int64_t *begin, int64_t *end,
+                          int64_t *k0, int64_t *k)
+{
+    if (part < b->first_part || part >= b->first_part + b->parts)
+        return false;
+    int64_t start = 0; /* of the part in the stretch */
+    for (int i = b->first_part; i < part; i++)
+        start += p->words[i];
+    const int64_t low = start > b->begin ? start : b->begin;
+    const int64_t stop = start + p->words[part];
+    const int64_t high = stop < b->end ? stop : b->end;
+    if (low >= high)
+        return false;
+    const int64_t per = p->word == GF_WORD_PAIR ? 2 : 1;
+    const int64_t len = p->g->part[part].k;
+    *begin = low - b->begin;
+    *end = high - b->begin;
+    *k0 = (low - start) * per;
+    *k = (high - start) * per < len ? (high - low) * per : len - *k0;
+    return true;
+}
+
+/* ---- packing a block
+ * ------------------------------------------------------------------------------ */
+
+static void pack_rows(const work *w)
+{
+    const plan *p = w->p;
+    const int64_t height = w->k.end - w->k.begin;
+    for (int64_t i = 0; i < w->rows; i += GF_MR) {
+        const int64_t rows = w->rows - i < GF_MR ? w->rows - i : GF_MR;
+        for (int j = 0; j < w->k.parts; j++) {
+            const int part = w->k.first_part + j;
+            int64_t begin, end, k0, k;
+            if (part_in_block(p, &w->k, part, &begin, &end, &k0, &k))
+                GF_CPU(pack_a)
+                (w->a + i * height + begin * GF_MR, p->word, &p->g->part[part].a,
+                 p->g->part[part].mask, w->row + i, rows, k0, k, w->buf);
+        }
+    }
+}
+
+/* Packs B of columns [n0, n0 + n) of a group; returns its words of k and fills in the runs of A
+ * that they belong to (their addresses for the first panel). */
+static int64_t pack_columns(const work *w, const gf_gemm_group *group, int64_t n0, int64_t n,
+                            gf_runs *runs)
+{
+    const plan *p = w->p;
+    int64_t begin, end, k0, k, height = 0;
+    for (int s = 0; s < group->segments; s++)
+        if (part_in_block(p, &w->k, group->segment[s].part, &begin, &end, &k0, &k))
+            height += end - begin;
+    int64_t at = 0, run_end = -1;
+    int run = -1;
+    *runs = (gf_runs){{0, 0}, {w->a, w->a}};
+    for (int s = 0; s < group->segments; s++) {
+        const gf_gemm_segment *seg = &group->segment[s];
+        if (!part_in_block(p, &w->k, seg->part, &begin, &end, &k0, &k))
+            continue;
+        if (begin != run_end) {
+            run++;
+            assert(run < 2); /* x and one tail, or all parts in a row */
+            runs->a[run] = w->a + begin * GF_MR;
+        }
+        runs->k[run] += end - begin;
+        run_end = end;
+        GF_CPU(pack_b)(w->b + at * GF_NR, height, p->word, &seg->b, seg->nn, n0, n, k0, k, w->buf);
+        at += end - begin;
+    }
+    return height;
+}
+
+/* ---- tiles
+ * ---------------------------------------------------------------------------------------- */
+
+/* Where a tile lies. */
+typedef struct {
+    const gf_gemm_group *group;
+    int64_t row, column; /* in C */
+    int64_t n0;          /* column inside the group */
+    int rows, columns;
+    float *park;         /* its parked sums, if the plan has any */
+    const uint8_t *bits; /* of its first row and column */
+} place;
+
+static float *c_at(const gf_gemm *g, int64_t row, int64_t column)
+{
+    return (float *)g->c + row * g->ldc + column;
+}
+
+/* t = residual + bias. False: there is neither, t is untouched. */
+static bool start_tile(const gf_gemm *g, const place *at, float *t, int64_t ldt)
+{
+    const float *bias = at->group->bias ? at->group->bias + at->n0 : NULL;
+    if (!bias && !g->residual)
+        return false;
+    const size_t bytes = (size_t)at->columns * sizeof *t;
+    for (int i = 0; i < at->rows; i++) {
+        const float *r = g->residual ? g->residual + (at->row + i) * g->ldr + at->column : NULL;
+        float *d = t + i * ldt;
+        if (bias && r)
+            for (int j = 0; j < at->columns; j++)
+                d[j] = r[j] + bias[j];
+        else if (d != (r ? r : bias))
+            memcpy(d, r ? r : bias, bytes);
+    }
+    return true;
+}
+
+/* Brings the sums so far into t. False: they are zero. */
+static bool resume_tile(const work *w, const place *at, float *t, int64_t ldt, bool local)
+{
+    if (w->k.first)
+        return start_tile(w->p->g, at, t, ldt);
+    if (local)
+        for (int i = 0; i < at->rows; i++)
+            memcpy(t + i * ldt, c_at(w->p->g, at->row + i, at->column),
+                   (size_t)at->columns * sizeof *t);
+    return true;
+}
+
+static void leave_tile(const gf_gemm *g, const place *at, float *t, int64_t ldt, bool last)
+{
+    const float scale = at->group->scale;
+    if (last && scale != 1.0f)
+        for (int i = 0; i < at->rows; i++)
+            for (int j = 0; j < at->columns; j++)
+                t[i * ldt + j] *= scale;
+    if (g->c_dtype == GF_F32) {
+        float *c = c_at(g, at->row, at->column);
+        if (c != t)
+            for (int i = 0; i < at->rows; i++)
+                memcpy(c + i * g->ldc, t + i * ldt, (size_t)at->columns * sizeof *c);
+    } else if (last) {
+        uint16_t *c = (uint16_t *)g->c + at->row * g->ldc + at->column;
+        for (int i = 0; i < at->rows; i++)
+            GF_CPU(from_f32)(g->c_dtype, c + i * g->ldc, t + i * ldt, at->columns);
+    }
+}
+
+/* t += dropout'(u) */
+static void add_masked(const gf_mask *m, const place *at, float *t, int64_t ldt, const float *u)
+{
+    const float inverse = 1.0f / (1.0f - m->drop.p);
+    for (int i = 0; i < at->rows; i++) {
+        const uint8_t *bits = at->bits + (int64_t)i * MASK_BYTES;
+        float *d = t + i * ldt;
+        for (int j = 0; j < at->columns; j++)
+            d[j] += bits[j / 8] >> (j % 8) & 1 ? u[i * GF_NR + j] * inverse : 0.0f;
+    }
+}
+
+static void one_tile(const work *w, const place *at, const gf_runs *runs, const float *b)
+{
+    const plan *p = w->p;
+    const gf_gemm *g = p->g;
+    float local[GF_MR * GF_NR], product[GF_MR * GF_NR];
+    const int nv = at->columns > GF_VL ? 2 : 1;
+    float *t = local;
+    int64_t ldt = GF_NR;
+    if (p->park) {
+        t = at->park;
+        ldt = PARK_STRIPS * GF_STRIP;
+    } else if (g->c_dtype == GF_F32 && at->columns == nv * GF_VL) {
+        t = c_at(g, at->row, at->column);
+        ldt = g->ldc;
+    }
+    const bool load = resume_tile(w, at, t, ldt, t == local);
+    gf_tile_fn *const tile = GF_CPU(tile)(p->word, at->rows, nv);
+    if (w->k.masked_segment >= 0) {
+        assert(!w->k.first); /* something unmasked comes before */
+        tile(runs, b, product, GF_NR, false);
+        add_masked(at->group->segment[w->k.masked_segment].mask, at, t, ldt, product);
+    } else {
+        tile(runs, b, t, ldt, load);
+    }
+    leave_tile(g, at, t, ldt, w->k.last);
+}
+
+/* ---- the loops
+ * ------------------------------------------------------------------------------------ */
+
+/* Tiles of columns [n0, n0 + n) of a group, whose B is packed, for all rows of the chunk. */
+static void all_tiles(const work *w, int group, int64_t n0, int64_t n, int64_t height,
+                      const gf_runs *packed)
+{
+    const plan *p = w->p;
+    const int64_t block_height = w->k.end - w->k.begin;
+    const int64_t park_column = (p->group_strip[group] - w->strip) * GF_STRIP + n0;
+    for (int64_t i = 0; i < w->rows; i += GF_MR) {
+        gf_runs runs = *packed;
+        runs.a[0] += i * block_height;
+        runs.a[1] += i * block_height;
+        for (int64_t j = 0; j < n; j += GF_NR) {
+            const place at = {
+                .group = &p->g->group[group],
+                .row = w->row + i,
+                .column = p->group_column[group] + n0 + j,
+                .n0 = n0 + j,
+                .rows = (int)(w->rows - i < GF_MR ? w->rows - i : GF_MR),
+                .columns = (int)(n - j < GF_NR ? n - j : GF_NR),
+                .park = p->park ? w->park + i * PARK_STRIPS * GF_STRIP + park_column + j : NULL,
+                .bits = w->bits + i * MASK_BYTES + j / 8,
+            };
+            one_tile(w, &at, &runs, w->b + j * height);
+        }
+    }
+}
+
+/* The strips [s0, s1) of the chunk that belong to a group, for one block of k. */
+static void one_group(const work *w, int group, int64_t s0, int64_t s1)
+{
+    const gf_gemm_group *grp = &w->p->g->group[group];
+    for (int64_t s = s0; s < s1; s += GF_PACK_STRIPS) {
+        const int64_t n0 = (s - w->p->group_strip[group]) * GF_STRIP;
+        const int64_t strips = s1 - s < GF_PACK_STRIPS ? s1 - s : GF_PACK_STRIPS;
+        const int64_t n = grp->n - n0 < strips * GF_STRIP ? grp->n - n0 : strips * GF_STRIP;
+        gf_runs runs;
+        const int64_t height = pack_columns(w, grp, n0, n, &runs);
+        if (height == 0 && !w->k.first && !w->k.last)
+            continue;
+        if (w->k.masked_segment >= 0)
+            for (int64_t i = 0; i < w->rows; i++)
+                GF_CPU(mask_bits)
+                (w->bits + i * MASK_BYTES, grp->segment[w->k.masked_segment].mask, w->row + i, n0,
+                 n);
+        all_tiles(w, group, n0, n, height, &runs);
+    }
+}
+
+static void one_chunk(work *w)
+{
+    const plan *p = w->p;
+    w->k = (block){0};
+    while (next_block(p, &w->k)) {
+        pack_rows(w);
+        for (int i = 0; i < p->g->groups; i++) {
+            const int64_t low = p->group_strip[i], high = p->group_strip[i + 1];
+            const int64_t s0 = w->strip > low ? w->strip : low;
+            const int64_t s1 = w->strip + w->strips < high ? w->strip + w->strips : high;
+            one_group(w, i, s0, s1);
+        }
+    }
+}
+
+static void run_thread(void *ctx, int thread, int threads)
+{
+    (void)threads;
+    const plan *p = ctx;
+    if (thread >= p->rows_split * p->strips_split)
+        return;
+    int64_t m0, m1, s0, s1;
+    gf_pool_split(p->g->m, GF_MR, thread / p->strips_split, p->rows_split, &m0, &m1);
+    gf_pool_split(p->group_strip[p->g->groups], 1, thread % p->strips_split, p->strips_split, &s0,
+                  &s1);
+    float *scratch = gf_pool_scratch(p->pool, thread);
+    work w = {.p = p, .a = scratch};
+    w.b = w.a + A_WORDS;
+    w.park = w.b + B_WORDS;
+    w.buf = w.park + PARK_WORDS;
+    w.bits = (uint8_t *)(w.buf + GF_PACK_BUF);
+    /* Chunks of equal size, so that none is a small rest that packs B for nothing. */
+    const int64_t chunks = (m1 - m0 + p->chunk_rows - 1) / p->chunk_rows;
+    const int64_t step = p->park ? PARK_STRIPS : s1 - s0;
+    for (int64_t c = 0; c < chunks; c++) {
+        int64_t begin, end;
+        gf_pool_split(m1 - m0, GF_MR, (int)c, (int)chunks, &begin, &end);
+        w.row = m0 + begin;
+        w.rows = end - begin;
+        for (int64_t s = s0; s < s1; s += step) {
+            w.strip = s;
+            w.strips = s1 - s < step ? s1 - s : step;
+            one_chunk(&w);
+        }
+    }
+}
+
+/* ---- the plan
+ * ------------------------------------------------------------------------------------- */
+
+/* Rows x columns of threads with the least work for the busiest one. Costs in cycles a word of k:
+ * a tile 12, packing a panel of A 4, a strip of B 16. */
+static void choose_grid(plan *p, int threads)
+{
+    const int64_t panels = (p->g->m + GF_MR - 1) / GF_MR, strips = p->group_strip[p->g->groups];
+    int64_t best = INT64_MAX;
+    for (int r = 1; r <= threads; r++) {
+        const int s = threads / r;
+        const int64_t a = (panels + r - 1) / r, b = (strips + s - 1) / s;
+        const int64_t cost = 12 * a * b + 4 * a + 16 * b;
+        if (cost < best) {
+            best = cost;
+            p->rows_split = r;
+            p->strips_split = s;
+        }
+    }
+}
+
+static gf_word word_of(const gf_gemm *g)
+{
+    if (g->part[0].a.dtype == GF_F32)
+        return GF_WORD_F32;
+    return GF_HAVE_PAIRS ? GF_WORD_PAIR : GF_WORD_ROUND;
+}
+
+void GF_CPU(gemm)(gf_pool *pool, const gf_gemm *g)
+{
+    plan p = {.g = g, .pool = pool, .word = word_of(g)};
+    for (int i = 0; i < g->parts; i++)
+        p.words[i] = gf_words(p.word, g->part[i].k);
+    for (int i = 0; i < g->groups; i++) {
+        p.group_strip[i + 1] = p.group_strip[i] + (g->group[i].n + GF_STRIP - 1) / GF_STRIP;
+        p.group_column[i + 1] = p.group_column[i] + g->group[i].n;
+    }
+    if (g->m == 0 || p.group_strip[g->groups] == 0)
+        return;
+    int64_t highest = 1, blocks = 0;
+    for (block b = {0}; next_block(&p, &b); blocks++)
+        if (b.end - b.begin > highest)
+            highest = b.end - b.begin;
+    p.park = blocks > 1 && g->c_dtype != GF_F32;
+    p.chunk_rows = A_WORDS / (highest * GF_MR) * GF_MR;
+    if (p.chunk_rows > MAX_ROWS)
+        p.chunk_rows = MAX_ROWS;
+    if (p.park && p.chunk_rows > PARK_WORDS / (PARK_STRIPS * GF_STRIP))
+        p.chunk_rows = PARK_WORDS / (PARK_STRIPS * GF_STRIP) / GF_MR * GF_MR;
+    choose_grid(&p, gf_pool_threads(pool));
+    gf_pool_run(pool, run_thread, &p);
+}

@@ -1,0 +1,196 @@
+/* gemm_tile.c - the micro-kernels: a tile of C in registers. Contract: gemm.h.
+ *
+ * Every row count has its own instance, so that few rows cost little; each element sees the same
+ * operations in the same order in all of them. */
+#include "gemm.h"
+
+#include <string.h>
+
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 12")
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+#if defined(__AVX512F__)
+typedef __m512 vec;
+INLINE vec load(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+INLINE void store(float *p, vec v)
+{
+    _mm512_storeu_ps(p, v);
+}
+INLINE vec spread(const float *p)
+{
+    return _mm512_set1_ps(*p);
+}
+INLINE vec multiply_add(vec a, vec b, vec c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+#elif defined(__AVX2__)
+typedef __m256 vec;
+INLINE vec load(const float *p)
+{
+    return _mm256_loadu_ps(p);
+}
+INLINE void store(float *p, vec v)
+{
+    _mm256_storeu_ps(p, v);
+}
+INLINE vec spread(const float *p)
+{
+    return _mm256_set1_ps(*p);
+}
+INLINE vec multiply_add(vec a, vec b, vec c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+#else
+typedef float vec __attribute__((vector_size(4 * GF_VL)));
+INLINE vec load(const float *p)
+{
+    vec v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+INLINE void store(float *p, vec v)
+{
+    memcpy(p, &v, sizeof v);
+}
+INLINE vec spread(const float *p)
+{
+    return (vec){*p, *p, *p, *p};
+}
+INLINE vec multiply_add(vec a, vec b, vec c)
+{
+    return a * b + c; /* two roundings: not every plain CPU has fma */
+}
+#endif
+
+INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *b, float *t,
+                     int64_t ldt, bool again)
+{
+    vec c[GF_MR][2];
+    UNROLL
+    for (int i = 0; i < mr; i++)
+        for (int j = 0; j < nv; j++)
+            c[i][j] = again ? load(t + i * ldt + j * GF_VL) : (vec){0};
+    const float *a = r->a[0];
+    int64_t k = r->k[0], later = r->k[1];
+    for (;;) {
+        for (int64_t w = 0; w < k; w++) {
+            vec bv[2];
+            bv[0] = load(b);
+            bv[1] = nv > 1 ? load(b + GF_VL) : bv[0];
+            UNROLL
+            for (int i = 0; i < mr; i++) {
+                const vec av = spread(a + i);
+                for (int j = 0; j < nv; j++)
+                    c[i][j] = multiply_add(av, bv[j], c[i][j]);
+            }
+            a += GF_MR;
+            b += GF_NR;
+        }
+        if (!later)
+            break;
+        a = r->a[1];
+        k = later;
+        later = 0;
+    }
+    UNROLL
+    for (int i = 0; i < mr; i++)
+        for (int j = 0; j < nv; j++)
+            store(t + i * ldt + j * GF_VL, c[i][j]);
+}
+
+#if GF_HAVE_PAIRS
+INLINE __m512bh spread_pair(const float *p)
+{
+    int32_t v;
+    memcpy(&v, p, sizeof v);
+    return (__m512bh)_mm512_set1_epi32(v);
+}
+
+INLINE void tile_pair(const int mr, const int nv, const gf_runs *r, const float *b, float *t,
+                      int64_t ldt, bool again)
+{
+    vec c[GF_MR][2];
+    UNROLL
+    for (int i = 0; i < mr; i++)
+        for (int j = 0; j < nv; j++)
+            c[i][j] = again ? load(t + i * ldt + j * GF_VL) : (vec){0};
+    const float *a = r->a[0];
+    int64_t k = r->k[0], later = r->k[1];
+    for (;;) {
+        for (int64_t w = 0; w < k; w++) {
+            __m512bh bv[2];
+            bv[0] = (__m512bh)_mm512_loadu_si512(b);
+            bv[1] = nv > 1 ? (__m512bh)_mm512_loadu_si512(b + GF_VL) : bv[0];
+            UNROLL
+            for (int i = 0; i < mr; i++) {
+                const __m512bh av = spread_pair(a + i);
+                for (int j = 0; j < nv; j++)
+                    c[i][j] = _mm512_dpbf16_ps(c[i][j], av, bv[j]);
+            }
+            a += GF_MR;
+            b += GF_NR;
+        }
+        if (!later)
+            break;
+        a = r->a[1];
+        k = later;
+        later = 0;
+    }
+    UNROLL
+    for (int i = 0; i < mr; i++)
+        for (int j = 0; j < nv; j++)
+            store(t + i * ldt + j * GF_VL, c[i][j]);
+}
+#endif
+
+#define INSTANCE(kind, nv, mr)                                                                     \
+    static void kind##_##nv##_##mr(const gf_runs *r, const float *b, float *t, int64_t ldt,        \
+                                   bool again)                                                     \
+    {                                                                                              \
+        kind(mr, nv, r, b, t, ldt, again);                                                         \
+    }
+#if GF_MR == 12
+#define ROWS(X, kind, nv)                                                                          \
+    X(kind, nv, 1)                                                                                 \
+    X(kind, nv, 2)                                                                                 \
+    X(kind, nv, 3) X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6) X(kind, nv, 7) X(kind, nv, 8)      \
+        X(kind, nv, 9) X(kind, nv, 10) X(kind, nv, 11) X(kind, nv, 12)
+#else
+#define ROWS(X, kind, nv)                                                                          \
+    X(kind, nv, 1) X(kind, nv, 2) X(kind, nv, 3) X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6)
+#endif
+#define ENTRY(kind, nv, mr) kind##_##nv##_##mr,
+
+ROWS(INSTANCE, tile_f32, 1)
+ROWS(INSTANCE, tile_f32, 2)
+static gf_tile_fn *const f32_table[2][GF_MR] = {{ROWS(ENTRY, tile_f32, 1)},
+                                                {ROWS(ENTRY, tile_f32, 2)}};
+#if GF_HAVE_PAIRS
+ROWS(INSTANCE, tile_pair, 1)
+ROWS(INSTANCE, tile_pair, 2)
+static gf_tile_fn *const pair_table[2][GF_MR] = {{ROWS(ENTRY, tile_pair, 1)},
+                                                 {ROWS(ENTRY, tile_pair, 2)}};
+#endif
+
+gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv)
+{
+#if GF_HAVE_PAIRS
+    if (w == GF_WORD_PAIR)
+        return pair_table[nv - 1][mr - 1];
+#endif
+    (void)w;
+    return f32_table[nv - 1][mr - 1];
+}
