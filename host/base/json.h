@@ -7,6 +7,7 @@
 #ifndef GRAFT_HOST_BASE_JSON_H
 #define GRAFT_HOST_BASE_JSON_H
 
+#include "base/utf8.h"
 #include "graft/base.h"
 
 #include <cjson/cJSON.h>
@@ -35,9 +36,6 @@ gf_status gf_json_string(const char **out, const cJSON *obj, const char *key, co
 
 /* What an item is, for messages: "a string", "an array", "true". */
 const char *gf_json_kind(const cJSON *item);
-
-/* Length of the longest valid UTF-8 prefix: n if all of it is valid. */
-size_t gf_utf8_valid(const char *s, size_t n);
 
 /* Appends `s` (UTF-8, n bytes) as a JSON string with quotes, non-ASCII raw. Not UTF-8: GF_EINPUT. */
 gf_status gf_json_quote(gf_buf *b, const char *s, size_t n, gf_err *err);

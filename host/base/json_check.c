@@ -1,5 +1,5 @@
 /* json_check.c - the strict validating pass over a text. Contract: base/json.h.
- * Grammar: RFC 8259. UTF-8: Unicode 15, table 3-7. */
+ * Grammar: RFC 8259. */
 #include "base/json.h"
 
 #include <stdio.h>
@@ -37,68 +37,6 @@ typedef struct {
 } checker;
 
 static gf_status value(checker *c);
-
-/* ---- UTF-8 ------------------------------------------------------------------------------------
- */
-
-/* Bytes of the character at s, 0 if it is not valid. */
-static size_t utf8_step(const unsigned char *s, size_t n)
-{
-    const unsigned char b = s[0];
-    if (b < 0x80)
-        return 1;
-    const size_t len = b >= 0xC2 && b <= 0xDF   ? 2
-                       : b >= 0xE0 && b <= 0xEF ? 3
-                       : b >= 0xF0 && b <= 0xF4 ? 4
-                                                : 0;
-    if (!len || n < len)
-        return 0;
-    /* The second byte's range excludes overlong forms, surrogates and what is beyond U+10FFFF. */
-    const unsigned char low = b == 0xE0 ? 0xA0 : b == 0xF0 ? 0x90 : 0x80;
-    const unsigned char high = b == 0xED ? 0x9F : b == 0xF4 ? 0x8F : 0xBF;
-    if (s[1] < low || s[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if ((s[i] & 0xC0) != 0x80)
-            return 0;
-    return len;
-}
-
-size_t gf_utf8_valid(const char *s, size_t n)
-{
-    size_t i = 0;
-    while (i < n) {
-        const size_t len = utf8_step((const unsigned char *)s + i, n - i);
-        if (!len)
-            break;
-        i += len;
-    }
-    return i;
-}
-
-static size_t utf8_put(unsigned char out[4], uint32_t cp)
-{
-    if (cp < 0x80) {
-        out[0] = (unsigned char)cp;
-        return 1;
-    }
-    if (cp < 0x800) {
-        out[0] = (unsigned char)(0xC0 | cp >> 6);
-        out[1] = (unsigned char)(0x80 | (cp & 63));
-        return 2;
-    }
-    if (cp < 0x10000) {
-        out[0] = (unsigned char)(0xE0 | cp >> 12);
-        out[1] = (unsigned char)(0x80 | (cp >> 6 & 63));
-        out[2] = (unsigned char)(0x80 | (cp & 63));
-        return 3;
-    }
-    out[0] = (unsigned char)(0xF0 | cp >> 18);
-    out[1] = (unsigned char)(0x80 | (cp >> 12 & 63));
-    out[2] = (unsigned char)(0x80 | (cp >> 6 & 63));
-    out[3] = (unsigned char)(0x80 | (cp & 63));
-    return 4;
-}
 
 /* ---- messages ---------------------------------------------------------------------------------
  */
@@ -191,7 +129,7 @@ static size_t decode(const char **p, unsigned char out[4])
         cp = 0x10000 + ((cp - 0xD800) << 10) + ((uint32_t)hex4(s + 8, s + 12) - 0xDC00);
         *p = s + 12;
     }
-    return utf8_put(out, cp);
+    return gf_utf8_put(out, cp);
 }
 
 static uint64_t hash_byte(uint64_t h, uint64_t base, unsigned char b)
@@ -336,7 +274,7 @@ static gf_status string(checker *c, const char **raw, size_t *len)
         } else if (ch < 0x80) {
             c->at++;
         } else {
-            const size_t n = utf8_step((const unsigned char *)c->at, (size_t)(c->end - c->at));
+            const size_t n = gf_utf8_step((const unsigned char *)c->at, (size_t)(c->end - c->at));
             if (!n)
                 return fail_at(c, c->at, "invalid UTF-8");
             c->at += n;
