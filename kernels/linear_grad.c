@@ -1,0 +1,283 @@
+/* linear_grad.c - dA and dB: outer products over chunks of tokens, added in fixed point.
+ * Contract: linear.h. */
+#include "linear.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+enum {
+    WIDE = GF_PACK_STRIPS * GF_STRIP, /* columns packed at a time */
+    CHUNKS = 512,                     /* of one call of the threads; bounds their statistics */
+    SLICE_R = 768,                    /* ranks packed at a time: 1.5 MiB for 512 tokens */
+    GRADS = 6,
+};
+#define TAIL_WORDS ((int64_t)SLICE_R * GF_CHUNK)
+#define WIDE_WORDS ((int64_t)WIDE * GF_CHUNK)
+#define NOT_FINITE 0x80000000u /* in a statistic: beside the bits of the greatest |g| */
+#define INF_BITS 0x7F800000u
+
+typedef struct {
+    int64_t first, tokens;
+} chunk;
+
+typedef struct {
+    const gf_linear_grads *job;
+    const chunk *chunk;
+    int chunks;
+    double scale;             /* 2^shift */
+    uint32_t safe;            /* bits of the least |g| that does not fit into 2^62 */
+    int64_t strip[GRADS + 1]; /* first strip of each gradient, then their number */
+} batch;
+
+/* A thread's share of its scratch. */
+typedef struct {
+    float *tail, *wide, *buf;
+    uint32_t *stat; /* [chunks][GRADS] */
+} space;
+
+static space space_of(gf_pool *pool, int thread)
+{
+    space s;
+    s.tail = gf_pool_scratch(pool, thread);
+    s.wide = s.tail + TAIL_WORDS;
+    s.buf = s.wide + WIDE_WORDS;
+    s.stat = (uint32_t *)(void *)(s.buf + GF_PACK_BUF);
+    return s;
+}
+
+/* ---- fixed point
+ * ------------------------------------------------------------------------------------ */
+
+static uint32_t magnitude_bits(float g)
+{
+    uint32_t u;
+    memcpy(&u, &g, sizeof u);
+    return u & 0x7FFFFFFFu; /* ordered as |g| is */
+}
+
+static void add_wrapping(int64_t *out, int64_t v)
+{
+    *out = (int64_t)((uint64_t)*out + (uint64_t)v);
+}
+
+/* One by one, for rows that hold something that is not finite or does not fit. */
+static uint32_t add_carefully(int64_t *out, const float *g, int64_t n, double scale)
+{
+    uint32_t top = 0, bad = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t u = magnitude_bits(g[i]);
+        if (u >= INF_BITS) {
+            bad = NOT_FINITE;
+            continue;
+        }
+        top = u > top ? u : top;
+        const double limit = 0x1p62; /* leaves one bit for the sum */
+        add_wrapping(&out[i], llrint(fmax(-limit, fmin(limit, (double)g[i] * scale))));
+    }
+    return top | bad;
+}
+
+/* out[i] += g[i] in fixed point; returns the statistic of the n values. */
+static uint32_t add_fixed(const batch *b, int64_t *out, const float *g, int64_t n)
+{
+    uint32_t top = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t u = magnitude_bits(g[i]);
+        top = u > top ? u : top;
+    }
+    if (top >= b->safe)
+        return add_carefully(out, g, n, b->scale);
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    const __m512d scale = _mm512_set1_pd(b->scale);
+    for (; i + 8 <= n; i += 8) {
+        const __m512d v = _mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(g + i)), scale);
+        const __m512i q =
+            _mm512_cvt_roundpd_epi64(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+        _mm512_storeu_si512(out + i, _mm512_add_epi64(_mm512_loadu_si512(out + i), q));
+    }
+#endif
+    for (; i < n; i++)
+        add_wrapping(&out[i], llrint((double)g[i] * b->scale));
+    return top;
+}
+
+static uint32_t merge(uint32_t a, uint32_t b)
+{
+    const uint32_t x = a & ~NOT_FINITE, y = b & ~NOT_FINITE;
+    return (x > y ? x : y) | ((a | b) & NOT_FINITE);
+}
+
+/* ---- panels
+ * ----------------------------------------------------------------------------------------- */
+
+/* Ranks in panels of equal height, so that r = 16 is 8 + 8 and not 12 + 4. */
+static int64_t panel_height(int64_t r)
+{
+    const int64_t panels = (r + GF_MR - 1) / GF_MR;
+    return (r + panels - 1) / panels;
+}
+
+/* tail[:, r0 .. r0 + r) of a chunk as panels [token][MR]. */
+static void pack_tail(float *dst, const gf_linear_grad *g, const chunk *c, int64_t r0, int64_t r)
+{
+    float row[SLICE_R];
+    const int64_t height = panel_height(r);
+    const char *src = (const char *)g->tail.data;
+    const int64_t step = gf_row_bytes(g->tail.dtype, g->tail.ld);
+    for (int64_t t = 0; t < c->tokens; t++) {
+        GF_CPU(to_f32)
+        (row, g->tail.dtype, src + (c->first + t) * step + gf_row_bytes(g->tail.dtype, r0), r);
+        float *d = dst + t * GF_MR;
+        for (int64_t i = 0; i < r; i += height, d += c->tokens * GF_MR)
+            memcpy(d, row + i, (size_t)(r - i < height ? r - i : height) * sizeof *d);
+    }
+}
+
+/* Columns [n0, n0 + n) of a chunk as panels [token][NR], zero beyond n. */
+static void pack_wide(float *dst, const gf_linear_grad *g, const chunk *c, int64_t n0, int64_t n,
+                      float *buf)
+{
+    if (!g->mask) {
+        GF_CPU(pack_b)
+        (dst, c->tokens, GF_WORD_F32, &g->wide, true, n0, n, c->first, c->tokens, buf);
+        return;
+    }
+    float row[WIDE] = {0};
+    uint16_t half[WIDE];
+    const char *src = (const char *)g->wide.data + gf_row_bytes(g->wide.dtype, n0);
+    const int64_t step = gf_row_bytes(g->wide.dtype, g->wide.ld);
+    for (int64_t t = 0; t < c->tokens; t++) {
+        GF_CPU(to_f32)(row, g->wide.dtype, src + (c->first + t) * step, n);
+        GF_CPU(mask_row)(row, g->mask, c->first + t, n0, n);
+        if (g->wide.dtype == GF_BF16) { /* as the forward pass rounded it */
+            GF_CPU(from_f32)(GF_BF16, half, row, n);
+            GF_CPU(to_f32)(row, GF_BF16, half, n);
+        }
+        for (int64_t j = 0; j < n; j += GF_NR)
+            memcpy(dst + j * c->tokens + t * GF_NR, row + j, GF_NR * sizeof *dst);
+    }
+}
+
+/* ---- tiles
+ * ------------------------------------------------------------------------------------------ */
+
+/* Adds a tile [rows][NR] to out, rows being ranks from r0 on and columns from n0 on. */
+static uint32_t add_tile(const batch *b, const gf_linear_grad *g, const float *tile, int64_t r0,
+                         int64_t rows, int64_t n0, int64_t n)
+{
+    int64_t *out = g->out.data;
+    uint32_t stat = 0;
+    if (!g->across) {
+        for (int64_t i = 0; i < rows; i++)
+            stat =
+                merge(stat, add_fixed(b, out + (r0 + i) * g->out.stride + n0, tile + i * GF_NR, n));
+        return stat;
+    }
+    for (int64_t j = 0; j < n; j++) {
+        float column[GF_MR];
+        for (int64_t i = 0; i < rows; i++)
+            column[i] = tile[i * GF_NR + j];
+        stat = merge(stat, add_fixed(b, out + (n0 + j) * g->out.stride + r0, column, rows));
+    }
+    return stat;
+}
+
+/* The strips [s0, s1) of one gradient over one chunk. */
+static uint32_t one_gradient(const batch *b, const gf_linear_grad *g, const chunk *c, int64_t s0,
+                             int64_t s1, const space *s)
+{
+    uint32_t stat = 0;
+    const int64_t end = s1 * GF_STRIP < g->width ? s1 * GF_STRIP : g->width;
+    for (int64_t r0 = 0; r0 < g->r; r0 += SLICE_R) {
+        const int64_t r = g->r - r0 < SLICE_R ? g->r - r0 : SLICE_R, height = panel_height(r);
+        pack_tail(s->tail, g, c, r0, r);
+        for (int64_t n0 = s0 * GF_STRIP; n0 < end; n0 += WIDE) {
+            const int64_t n = end - n0 < WIDE ? end - n0 : WIDE;
+            pack_wide(s->wide, g, c, n0, n, s->buf);
+            for (int64_t j = 0; j < n; j += GF_NR) {
+                const int64_t columns = n - j < GF_NR ? n - j : GF_NR;
+                gf_runs runs = {{c->tokens, 0}, {s->tail, NULL}};
+                for (int64_t i = 0; i < r; i += height) {
+                    float tile[GF_MR * GF_NR];
+                    const int64_t rows = r - i < height ? r - i : height;
+                    GF_CPU(tile)
+                    (GF_WORD_F32, (int)rows,
+                     columns > GF_VL ? 2 : 1)(&runs, s->wide + j * c->tokens, tile, GF_NR, false);
+                    stat = merge(stat, add_tile(b, g, tile, r0 + i, rows, n0 + j, columns));
+                    runs.a[0] += c->tokens * GF_MR;
+                }
+            }
+        }
+    }
+    return stat;
+}
+
+static void run_thread(void *ctx, int thread, int threads)
+{
+    const batch *b = ctx;
+    const space s = space_of(b->job->pool, thread);
+    int64_t begin, end;
+    gf_pool_split(b->strip[b->job->count], 1, thread, threads, &begin, &end);
+    memset(s.stat, 0, (size_t)b->chunks * GRADS * sizeof *s.stat);
+    for (int c = 0; c < b->chunks; c++)
+        for (int i = 0; i < b->job->count; i++) {
+            const int64_t low = b->strip[i], high = b->strip[i + 1];
+            const int64_t s0 = begin > low ? begin : low, s1 = end < high ? end : high;
+            if (s0 < s1)
+                s.stat[c * GRADS + i] =
+                    one_gradient(b, &b->job->of[i], &b->chunk[c], s0 - low, s1 - low, &s);
+        }
+}
+
+/* ---- batches of chunks
+ * ------------------------------------------------------------------------------ */
+
+/* The greatest |g| of a chunk of a weight, over all threads, goes into the counters. */
+static void count(const batch *b)
+{
+    gf_fixed *fixed = b->job->fixed;
+    for (int i = 0; i < b->chunks * GRADS; i++) {
+        uint32_t stat = 0;
+        for (int t = 0; t < gf_pool_threads(b->job->pool); t++)
+            stat = merge(stat, space_of(b->job->pool, t).stat[i]);
+        float top;
+        const uint32_t bits = stat & ~NOT_FINITE;
+        memcpy(&top, &bits, sizeof top);
+        const float most = 0x1p40f; /* far beyond any limit, and 2^22 of them still fit */
+        fixed->magnitude += (int64_t)ceilf(top < most ? top : most);
+        fixed->nonfinite += (stat & NOT_FINITE) != 0;
+    }
+}
+
+static void run_batch(batch *b)
+{
+    if (b->chunks == 0)
+        return;
+    gf_pool_run(b->job->pool, run_thread, b);
+    count(b);
+    b->chunks = 0;
+}
+
+void GF_CPU(linear_grads)(const gf_linear_grads *job)
+{
+    chunk list[CHUNKS];
+    batch b = {.job = job, .chunk = list, .scale = ldexp(1.0, job->fixed->shift)};
+    b.safe = magnitude_bits(ldexpf(1.0f, 62 - job->fixed->shift));
+    for (int i = 0; i < job->count; i++)
+        b.strip[i + 1] = b.strip[i] + (job->of[i].width + GF_STRIP - 1) / GF_STRIP;
+    for (int i = 0; i < job->row->count; i++) {
+        const gf_span *span = &job->row->span[i];
+        for (int64_t t = 0; t < span->len; t += GF_CHUNK) {
+            const int64_t left = span->len - t;
+            list[b.chunks++] = (chunk){span->start + t, left < GF_CHUNK ? left : GF_CHUNK};
+            if (b.chunks == CHUNKS)
+                run_batch(&b);
+        }
+    }
+    run_batch(&b);
+}
