@@ -1,8 +1,275 @@
-/* cmd_train.c - graft train. */
+/* cmd_train.c - graft train: options -> adapter folder (DESIGN 1.2). */
 #include "cli/commands.h"
+
+#include "cli/inputs.h"
+#include "cli/number.h"
+#include "cli/progress.h"
+#include "cli/record.h"
+#include "train/checkpoint.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const gf_options *o;
+    gf_session s;
+    gf_comm comm;
+    gf_dataset data, eval;
+    gf_model_options model_opt;
+    gf_plan plan;
+    gf_trainer t;
+    gf_buf identity, base;
+    gf_base_hash *hash; /* until it is joined */
+    char *resume;       /* the checkpoint to go on from, or NULL */
+    gf_progress progress;
+    bool has_comm;
+} run;
+
+/* ---- what the trainer tells
+ * ----------------------------------------------------------------------- */
+
+static void on_step(void *ctx, const gf_step *s)
+{
+    run *r = ctx;
+    const gf_progress_point at = {.step = s->step,
+                                  .epoch = s->epoch,
+                                  .loss = s->loss,
+                                  .learning_rate = s->learning_rate,
+                                  .tokens_per_second = (double)s->tokens / s->seconds};
+    gf_progress_step(&r->progress, &at);
+}
+
+static void on_eval(void *ctx, int64_t step, double loss, double accuracy)
+{
+    run *r = ctx;
+    gf_progress_note(&r->progress, "step %lld: eval loss %.4f, accuracy %.3f", (long long)step,
+                     loss, accuracy);
+}
+
+static void on_note(void *ctx, const char *text)
+{
+    run *r = ctx;
+    gf_progress_note(&r->progress, "%s", text);
+}
+
+/* ---- signals
+ * ---------------------------------------------------------------------------------------- */
+
+static void request_stop(int signal_number)
+{
+    (void)signal_number;
+    gf_stop_requested = 1;
+}
+
+/* The first signal stops after the step; a second one ends the program at once. Under mpirun a
+ * SIGTERM must not linger: mpirun kills what survives it, and the last checkpoint is intact. */
+static void catch_signals(const gf_comm *comm)
+{
+    struct sigaction act = {.sa_handler = request_stop, .sa_flags = (int)SA_RESETHAND};
+    sigaction(SIGUSR1, &act, NULL);
+    if (comm->size > 1)
+        return;
+    sigaction(SIGINT, &act, NULL);
+    sigaction(SIGTERM, &act, NULL);
+}
+
+/* ---- opening
+ * ------------------------------------------------------------------------------------------ */
+
+static gf_status find_resume(run *r, gf_err *err)
+{
+    const gf_options *o = r->o;
+    TRY(gf_output_dir_check(o->output_dir, o->given.resume, err));
+    if (!o->given.resume)
+        return GF_OK;
+    if (!o->resume)
+        return gf_checkpoint_last(&r->resume, o->output_dir, err);
+    if (!gf_dir_exists(o->resume))
+        return gf_fail(err, GF_EARG, "--resume %s: there is no such checkpoint", o->resume);
+    r->resume = gf_strdup(o->resume, err);
+    return r->resume ? GF_OK : GF_ENOMEM;
+}
+
+static gf_status open_inputs(run *r, gf_err *err)
+{
+    gf_session *s = &r->s;
+    TRY(find_resume(r, err));
+    TRY(gf_inputs_adapter(s, err));
+    TRY(gf_session_backend(s, err));
+    TRY(gf_inputs_data(s, &r->data, &r->eval, err));
+    TRY(gf_record_identity(s, &r->identity, err));
+    r->t.opt = gf_inputs_training(r->o, r->data.count);
+    r->t.opt.identity = r->identity.data;
+    return GF_OK;
+}
+
+static gf_status open_model(run *r, gf_err *err)
+{
+    gf_session *s = &r->s;
+    gf_loader ld;
+    r->model_opt = gf_inputs_model(s);
+    TRY(gf_loader_open(&ld, &r->data, r->t.opt.batch, r->t.opt.seed, r->t.opt.shuffle, r->comm.rank,
+                       r->comm.size, err));
+    const int64_t epoch = ld.steps_per_epoch, total = r->t.opt.schedule.total;
+    const int64_t most = gf_loader_most_tokens(&ld, total < epoch ? total : epoch);
+    gf_loader_close(&ld);
+    TRY(gf_plan_choose(&r->plan, &s->files, &s->adapter, &s->backend, &r->model_opt,
+                       r->o->row_tokens, gf_inputs_longest(&r->data, &r->eval), most,
+                       gf_session_limit(r->o), err));
+    TRY(gf_model_open(&s->model, &s->files, &s->adapter, &s->backend, &s->arena, &r->model_opt, 0,
+                      false, err));
+    s->has_model = true;
+    float *value = s->model.value.data;
+    if (r->o->init_adapter)
+        return gf_adapter_read(&s->adapter, value, r->o->init_adapter, err);
+    gf_adapter_init(&s->adapter, value, (gf_init)r->o->init_lora_weights, (uint64_t)r->o->seed);
+    return GF_OK;
+}
+
+static void report_start(const run *r)
+{
+    const gf_plan *p = &r->plan;
+    const gf_loader *ld = &r->t.loader;
+    int64_t tokens = 0, trained = 0;
+    for (int64_t i = 0; i < r->data.count; i++) {
+        tokens += r->data.example[i].length;
+        trained += r->data.example[i].trained;
+    }
+    fprintf(stderr, "graft: %s: %lld examples, %s tokens, %s trained; %lld steps of %lld\n",
+            r->o->data.item[0], (long long)r->data.count, gf_number_count(tokens).text,
+            gf_number_count(trained).text, (long long)r->t.opt.schedule.total,
+            (long long)ld->batch);
+    if (r->data.dropped || r->data.truncated)
+        fprintf(stderr, "graft: over --max-length: %lld dropped, %lld truncated\n",
+                (long long)r->data.dropped, (long long)r->data.truncated);
+    fprintf(stderr,
+            "graft: %s parameters in %d modules; rows of %lld tokens; memory %s; %s, %d %s\n",
+            gf_number_count(r->s.adapter.size).text, r->s.adapter.count, (long long)p->row_tokens,
+            gf_number_bytes_short(p->total + p->threads).text, r->s.backend.ops->name,
+            gf_backend_threads(&r->s.backend),
+            gf_backend_threads(&r->s.backend) == 1 ? "thread" : "threads");
+    if (r->t.step)
+        fprintf(stderr, "graft: going on from %s\n", r->resume);
+}
+
+static gf_status open_trainer(run *r, gf_err *err)
+{
+    r->t.model = &r->s.model;
+    r->t.adapter = &r->s.adapter;
+    r->t.data = &r->data;
+    r->t.eval_data = r->eval.count ? &r->eval : NULL;
+    r->t.comm = &r->comm;
+    if (r->comm.rank == 0)
+        r->t.watch =
+            (gf_watch){.on_step = on_step, .on_eval = on_eval, .on_note = on_note, .ctx = r};
+    gf_status st = r->comm.rank == 0 ? gf_dir_make(r->o->output_dir, err) : GF_OK;
+    TRY(gf_comm_agree(&r->comm, st, err));
+    TRY(gf_trainer_open(&r->t, r->resume, err));
+    if (r->comm.rank == 0) {
+        report_start(r);
+        gf_progress_start(&r->progress, stderr, r->t.step, r->t.opt.schedule.total,
+                          r->o->logging_steps);
+    }
+    return GF_OK;
+}
+
+/* ---- the end
+ * ------------------------------------------------------------------------------------------- */
+
+static gf_status write_record(run *r, const char *adapter_hash, gf_err *err)
+{
+    if (r->hash) {
+        gf_base_hash *h = r->hash;
+        r->hash = NULL;
+        TRY(gf_base_hash_end(h, &r->base, err));
+    }
+    const gf_record record = {.plan = &r->plan,
+                              .arena = &r->s.arena,
+                              .base = r->base.data,
+                              .adapter_hash = adapter_hash,
+                              .steps = r->t.opt.schedule.total,
+                              .done = r->t.step,
+                              .examples = r->data.count,
+                              .eval_examples = r->eval.count,
+                              .ranks = r->comm.size};
+    return gf_record_write(&r->s, &record, r->o->output_dir, err);
+}
+
+/* The adapter with its tokenizer, and run.json with the adapter's hash. Rank 0. */
+static gf_status write_outputs(run *r, gf_err *err)
+{
+    const char *dir = r->o->output_dir;
+    gf_sha256 hash;
+    char *template_text = NULL;
+    TRY(gf_adapter_write(&r->s.adapter, r->s.model.value.data, dir, err));
+    if (r->s.tokenizer) {
+        TRY(gf_session_template_text(&r->s, &template_text, err));
+        const gf_status st = gf_tokenizer_save(r->s.tokenizer, dir, template_text, err);
+        free(template_text);
+        TRY(st);
+    }
+    char *path = gf_path_join(dir, "adapter_model.safetensors", err);
+    if (!path)
+        return GF_ENOMEM;
+    const gf_status st = gf_hash_file(&hash, path, err);
+    free(path);
+    TRY(st);
+    return write_record(r, hash.hex, err);
+}
+
+static gf_status finish(run *r, gf_err *err)
+{
+    gf_status st = GF_OK;
+    if (r->comm.rank == 0) {
+        gf_progress_end(&r->progress);
+        st = write_outputs(r, err);
+        if (st == GF_OK)
+            fprintf(stderr, "graft: %s: adapter, tokenizer, metrics.jsonl, run.json\n",
+                    r->o->output_dir);
+    }
+    return gf_comm_agree(&r->comm, st, err);
+}
+
+static void close_run(run *r)
+{
+    if (r->hash)
+        gf_base_hash_end(r->hash, &r->base, NULL);
+    gf_trainer_close(&r->t);
+    gf_session_close(&r->s);
+    gf_dataset_free(&r->eval);
+    gf_dataset_free(&r->data);
+    gf_buf_free(&r->identity);
+    gf_buf_free(&r->base);
+    free(r->resume);
+    if (r->has_comm)
+        gf_comm_close(&r->comm);
+}
 
 gf_status gf_cmd_train(const gf_options *o, gf_err *err)
 {
-    (void)o;
-    return gf_fail(err, GF_EMISSING, "`graft train` is not in this build yet");
+    run r = {.o = o};
+    gf_status st = GF_OK;
+    gf_session_start(&r.s, o);
+    TRYG(gf_comm_open(&r.comm, err));
+    r.has_comm = true;
+    st = open_inputs(&r, err);
+    if (st == GF_OK)
+        st = open_model(&r, err);
+    TRYG(gf_comm_agree(&r.comm, st, err));
+    TRYG(open_trainer(&r, err));
+    catch_signals(&r.comm);
+    if (r.comm.rank == 0)
+        TRYG(gf_base_hash_start(&r.hash, &r.s.files, err));
+    st = gf_train(&r.t, err);
+    if (st == GF_OK)
+        st = finish(&r, err);
+    else if (st == GF_EINTERRUPT && r.comm.rank == 0 && write_record(&r, NULL, NULL) != GF_OK)
+        st = GF_EINTERRUPT; /* the checkpoint is there; the record is written again on resume */
+    if (r.comm.rank == 0)
+        gf_progress_end(&r.progress);
+out:
+    close_run(&r);
+    return st;
 }

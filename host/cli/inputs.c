@@ -1,0 +1,278 @@
+/* inputs.c - see inputs.h. */
+#include "cli/inputs.h"
+
+#include "train/split.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the adapter ------------------------------------------------------------------------------
+ */
+
+/* Splits "a,b,c"; empty items are refused. */
+static gf_status split_list(char ***item, int *count, const char *text, const char *option,
+                            gf_err *err)
+{
+    for (const char *at = text;; at++) {
+        const size_t n = strcspn(at, ",");
+        if (n == 0)
+            return gf_fail(err, GF_EARG, "--%s %s: an empty name in the list", option, text);
+        char **more = gf_realloc(*item, (size_t)*count + 1, sizeof **item, err);
+        if (!more)
+            return GF_ENOMEM;
+        *item = more;
+        if (!(more[*count] = gf_strndup(at, n, err)))
+            return GF_ENOMEM;
+        ++*count;
+        at += n;
+        if (!*at)
+            return GF_OK;
+    }
+}
+
+/* DESIGN 1.1: a value of only these characters is a list, anything else a regular expression. */
+static bool is_list(const char *text)
+{
+    return text[strspn(text,
+                       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,-")] == 0;
+}
+
+static gf_status read_targets(gf_peft_config *c, const gf_options *o, gf_err *err)
+{
+    if (!strcmp(o->target_modules, "all-linear") || !is_list(o->target_modules)) {
+        if (!(c->target_regex = gf_strdup(o->target_modules, err)))
+            return GF_ENOMEM;
+    } else {
+        TRY(split_list(&c->target, &c->targets, o->target_modules, "target-modules", err));
+    }
+    if (!o->exclude_modules)
+        return GF_OK;
+    if (is_list(o->exclude_modules))
+        return split_list(&c->exclude, &c->excludes, o->exclude_modules, "exclude-modules", err);
+    c->exclude_regex = gf_strdup(o->exclude_modules, err);
+    return c->exclude_regex ? GF_OK : GF_ENOMEM;
+}
+
+static gf_status read_layers(gf_peft_config *c, const char *text, gf_err *err)
+{
+    char **item = NULL;
+    int count = 0;
+    gf_status st = GF_OK;
+    TRYG(split_list(&item, &count, text, "layers-to-transform", err));
+    c->layer = gf_alloc((size_t)count, sizeof *c->layer, err);
+    if (!c->layer) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    for (int i = 0; i < count; i++) {
+        char *end;
+        c->layer[c->layers++] = strtoll(item[i], &end, 10);
+        if (*end || strlen(item[i]) > 9) {
+            st = gf_fail(err, GF_EARG, "--layers-to-transform %s: %s is not a layer's number", text,
+                         item[i]);
+            goto out;
+        }
+    }
+out:
+    for (int i = 0; i < count; i++)
+        free(item[i]);
+    free(item);
+    return st;
+}
+
+/* {"pattern": number, ...} */
+static gf_status read_pattern(gf_pattern **out, int *count, const char *text, const char *option,
+                              bool whole, gf_err *err)
+{
+    cJSON *root = NULL;
+    gf_status st = GF_OK;
+    if (!text)
+        return GF_OK;
+    TRYG(gf_json_parse(&root, text, strlen(text), option, 1, err));
+    if (!cJSON_IsObject(root)) {
+        st = gf_fail(err, GF_EARG, "%s: want a JSON object, pattern to number", option);
+        goto out;
+    }
+    *out = gf_alloc((size_t)cJSON_GetArraySize(root), sizeof **out, err);
+    if (!*out) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    const cJSON *item;
+    cJSON_ArrayForEach(item, root)
+    {
+        const double x = item->valuedouble;
+        if (!cJSON_IsNumber(item) || !(x > 0) || (whole && x != floor(x))) {
+            st = gf_fail(err, GF_EARG, "%s: %s wants a positive %s", option, item->string,
+                         whole ? "whole number" : "number");
+            goto out;
+        }
+        gf_pattern *p = &(*out)[*count];
+        if (!(p->pattern = gf_strdup(item->string, err))) {
+            st = GF_ENOMEM;
+            goto out;
+        }
+        p->value = x;
+        ++*count;
+    }
+out:
+    cJSON_Delete(root);
+    return st;
+}
+
+static gf_status from_options(gf_session *s, gf_err *err)
+{
+    const gf_options *o = s->o;
+    gf_peft_config c = {.r = o->lora_r,
+                        .lora_alpha = o->lora_alpha,
+                        .lora_dropout = o->lora_dropout,
+                        .use_rslora = o->use_rslora};
+    gf_status st = GF_OK;
+    TRYG(read_targets(&c, o, err));
+    if (o->layers_to_transform)
+        TRYG(read_layers(&c, o->layers_to_transform, err));
+    TRYG(read_pattern(&c.rank_pattern, &c.rank_patterns, o->rank_pattern, "--rank-pattern", true,
+                      err));
+    TRYG(read_pattern(&c.alpha_pattern, &c.alpha_patterns, o->alpha_pattern, "--alpha-pattern",
+                      false, err));
+    if (!(c.base_model = gf_strdup(o->model, err))) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    TRYG(gf_adapter_resolve(&s->adapter, &c, &s->files.config, err));
+    s->has_adapter = true;
+out:
+    gf_peft_config_free(&c);
+    return st;
+}
+
+static gf_status contradicts(const char *option, const char *dir, gf_err *err)
+{
+    return gf_fail(err, GF_EARG, "--%s contradicts %s/adapter_config.json; leave it out", option,
+                   dir);
+}
+
+/* --target-modules a,b given beside --init-adapter: the same set of names? */
+static bool same_targets(const gf_peft_config *c, const char *text)
+{
+    if (c->target_regex)
+        return !strcmp(c->target_regex, text);
+    if (!strcmp(text, "all-linear"))
+        return c->targets == GF_LINEARS;
+    int named = 0;
+    for (const char *at = text; *at; at += *at == ',') {
+        const size_t n = strcspn(at, ",");
+        bool found = false;
+        for (int i = 0; i < c->targets && !found; i++)
+            found = strlen(c->target[i]) == n && !strncmp(c->target[i], at, n);
+        if (!found)
+            return false;
+        named++;
+        at += n;
+    }
+    return named == c->targets;
+}
+
+static gf_status from_adapter(gf_session *s, gf_err *err)
+{
+    const gf_options *o = s->o;
+    const char *dir = o->init_adapter;
+    TRY(gf_adapter_open(&s->adapter, dir, &s->files.config, err));
+    s->has_adapter = true;
+    gf_peft_config *c = &s->adapter.config;
+    if (o->given.lora_r && o->lora_r != c->r)
+        return contradicts("lora-r", dir, err);
+    if (o->given.lora_alpha && o->lora_alpha != c->lora_alpha)
+        return contradicts("lora-alpha", dir, err);
+    if (o->given.use_rslora && o->use_rslora != c->use_rslora)
+        return contradicts("use-rslora", dir, err);
+    if (o->given.target_modules && !same_targets(c, o->target_modules))
+        return contradicts("target-modules", dir, err);
+    const struct {
+        bool given;
+        const char *name;
+    } fixed[] = {{o->given.exclude_modules, "exclude-modules"},
+                 {o->given.layers_to_transform, "layers-to-transform"},
+                 {o->given.rank_pattern, "rank-pattern"},
+                 {o->given.alpha_pattern, "alpha-pattern"},
+                 {o->given.init_lora_weights, "init-lora-weights"}};
+    for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++)
+        if (fixed[i].given)
+            return contradicts(fixed[i].name, dir, err);
+    if (o->given.lora_dropout)
+        c->lora_dropout = o->lora_dropout;
+    free(c->base_model);
+    c->base_model = gf_strdup(o->model, err);
+    return c->base_model ? GF_OK : GF_ENOMEM;
+}
+
+gf_status gf_inputs_adapter(gf_session *s, gf_err *err)
+{
+    TRY(gf_session_files(s, err));
+    return s->o->init_adapter ? from_adapter(s, err) : from_options(s, err);
+}
+
+/* ---- data, model, training --------------------------------------------------------------------
+ */
+
+gf_status gf_inputs_data(gf_session *s, gf_dataset *data, gf_dataset *eval, gf_err *err)
+{
+    const gf_options *o = s->o;
+    gf_data_options opt;
+    if (o->eval_data.count && o->eval_split > 0)
+        return gf_fail(err, GF_EARG, "--eval-data and --eval-split exclude each other");
+    TRY(gf_session_data_options(s, &opt, err));
+    TRY(gf_dataset_load(data, o->data.item, o->data.count, &opt, err));
+    if (o->eval_data.count)
+        TRY(gf_dataset_load(eval, o->eval_data.item, o->eval_data.count, &opt, err));
+    else if (o->eval_split > 0)
+        TRY(gf_split(data, eval, o->eval_split, (uint64_t)o->seed, err));
+    if (data->count == 0)
+        return gf_fail(err, GF_EINPUT, "%s: no example is left to train on", o->data.item[0]);
+    return GF_OK;
+}
+
+gf_model_options gf_inputs_model(const gf_session *s)
+{
+    return (gf_model_options){
+        .use = GF_USE_TRAIN,
+        .precision = gf_session_precision(s->o),
+        .dropout = {.p = (float)s->adapter.config.lora_dropout, .seed = (uint64_t)s->o->seed}};
+}
+
+gf_train_options gf_inputs_training(const gf_options *o, int64_t examples)
+{
+    const int64_t total = gf_train_total(examples, o->batch_size, o->num_train_epochs,
+                                         o->given.max_steps ? o->max_steps : 0);
+    const int64_t warmup =
+        o->warmup_steps > 0 ? o->warmup_steps : (int64_t)ceil(o->warmup_ratio * (double)total);
+    return (gf_train_options){
+        .schedule = {.type = (gf_lr_type)o->lr_scheduler_type,
+                     .peak = o->learning_rate,
+                     .total = total,
+                     .warmup = warmup},
+        .beta1 = o->adam_beta1,
+        .beta2 = o->adam_beta2,
+        .eps = o->adam_epsilon,
+        .weight_decay = o->weight_decay,
+        .max_grad_norm = o->max_grad_norm,
+        .batch = o->batch_size,
+        .seed = (uint64_t)o->seed,
+        .shuffle = !o->no_shuffle,
+        .eval_steps = o->given.eval_steps ? o->eval_steps : 0,
+        .save_steps = o->given.save_steps ? o->save_steps : 0,
+        .save_total_limit = o->save_total_limit,
+        .output_dir = o->output_dir,
+    };
+}
+
+int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval)
+{
+    int64_t longest = 0;
+    for (int64_t i = 0; i < data->count; i++)
+        longest = data->example[i].length > longest ? data->example[i].length : longest;
+    for (int64_t i = 0; i < eval->count; i++)
+        longest = eval->example[i].length > longest ? eval->example[i].length : longest;
+    return longest;
+}

@@ -1,0 +1,25 @@
+/* inputs.h - what train and plan make of their options: the adapter to be, the data, the schedule.
+ */
+#ifndef GRAFT_HOST_CLI_INPUTS_H
+#define GRAFT_HOST_CLI_INPUTS_H
+
+#include "cli/session.h"
+#include "train/trainer.h"
+
+/* s->adapter from --lora-r, --target-modules, ... or from --init-adapter, whose r, alpha and
+ * targets an option must not contradict (GF_EARG). */
+gf_status gf_inputs_adapter(gf_session *s, gf_err *err);
+
+/* --data, and --eval-data or --eval-split (then eval->count > 0). */
+gf_status gf_inputs_data(gf_session *s, gf_dataset *data, gf_dataset *eval, gf_err *err);
+
+/* Precision, dropout and use of the model to be trained; row_tokens is left 0. */
+gf_model_options gf_inputs_model(const gf_session *s);
+
+/* Schedule, optimizer and intervals for a data set of `examples`. */
+gf_train_options gf_inputs_training(const gf_options *o, int64_t examples);
+
+/* Longest example of both sets. */
+int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval);
+
+#endif

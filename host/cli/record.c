@@ -1,0 +1,254 @@
+/* record.c - see record.h. */
+#include "cli/record.h"
+
+#include "base/file.h"
+#include "cli/machine.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* ---- the base's hash ----------------------------------------------------------------------------
+ */
+
+struct gf_base_hash {
+    pthread_t thread;
+    const gf_source *source;
+    gf_sha256 *hex; /* [source->files] */
+    gf_status st;
+    gf_err err;
+};
+
+static void *hash_files(void *arg)
+{
+    gf_base_hash *h = arg;
+    for (int i = 0; h->st == GF_OK && i < h->source->files; i++)
+        h->st = gf_hash_file(&h->hex[i], h->source->file[i].path, &h->err);
+    return NULL;
+}
+
+gf_status gf_base_hash_start(gf_base_hash **out, const gf_files *files, gf_err *err)
+{
+    gf_base_hash *h = gf_alloc(1, sizeof *h, err);
+    if (!h)
+        return GF_ENOMEM;
+    h->source = gf_files_source(files);
+    h->hex = gf_alloc((size_t)h->source->files, sizeof *h->hex, err);
+    if (!h->hex || pthread_create(&h->thread, NULL, hash_files, h)) {
+        free(h->hex);
+        free(h);
+        return gf_fail(err, GF_ENOMEM, "a thread could not be started");
+    }
+    *out = h;
+    return GF_OK;
+}
+
+static gf_status file_and_hash(gf_buf *b, const char *path, const gf_sha256 *hash, gf_err *err)
+{
+    TRY(gf_buf_str(b, "{\"path\":", err));
+    TRY(gf_json_quote(b, path, strlen(path), err));
+    return gf_buf_printf(b, err, ",\"sha256\":\"%s\"}", hash->hex);
+}
+
+gf_status gf_base_hash_end(gf_base_hash *h, gf_buf *json, gf_err *err)
+{
+    pthread_join(h->thread, NULL);
+    gf_status st = h->st == GF_OK ? GF_OK : gf_fail(err, h->st, "%s", h->err.text);
+    for (int i = 0; st == GF_OK && i < h->source->files; i++) {
+        st = gf_buf_str(json, i ? "," : "[", err);
+        if (st == GF_OK)
+            st = file_and_hash(json, h->source->file[i].path, &h->hex[i], err);
+    }
+    if (st == GF_OK)
+        st = gf_buf_str(json, "]", err);
+    free(h->hex);
+    free(h);
+    return st;
+}
+
+/* ---- the pieces
+ * ----------------------------------------------------------------------------------- */
+
+/* [{"path":…,"sha256":…},…], or only the hashes. */
+static gf_status hash_list(gf_buf *b, const gf_strings *files, bool paths, gf_err *err)
+{
+    TRY(gf_buf_str(b, "[", err));
+    for (int i = 0; i < files->count; i++) {
+        gf_sha256 hash;
+        TRY(gf_hash_file(&hash, files->item[i], err));
+        if (i)
+            TRY(gf_buf_str(b, ",", err));
+        if (paths)
+            TRY(file_and_hash(b, files->item[i], &hash, err));
+        else
+            TRY(gf_buf_printf(b, err, "\"%s\"", hash.hex));
+    }
+    return gf_buf_str(b, "]", err);
+}
+
+static gf_status template_hash(gf_session *s, gf_buf *b, gf_err *err)
+{
+    char *text;
+    gf_sha256 hash;
+    TRY(gf_session_template_text(s, &text, err));
+    if (!text)
+        return gf_buf_str(b, "null", err);
+    const gf_status st = gf_hash_bytes(&hash, text, strlen(text), err);
+    free(text);
+    TRY(st);
+    return gf_buf_printf(b, err, "\"%s\"", hash.hex);
+}
+
+/* Names, types, shapes and places of all tensors: another base can't have the same without being
+ * the same model, and reading headers takes no time. */
+static gf_status headers_hash(const gf_source *src, gf_buf *b, gf_err *err)
+{
+    gf_buf text = {0};
+    gf_sha256 hash;
+    gf_status st = GF_OK;
+    for (int i = 0; st == GF_OK && i < src->count; i++) {
+        const gf_entry *e = &src->entry[i];
+        st = gf_buf_printf(&text, err, "%s %s %lld %lld %lld %lld %llu\n", e->name, e->dtype_text,
+                           (long long)e->dim[0], (long long)e->dim[1], (long long)e->dim[2],
+                           (long long)e->dim[3], (unsigned long long)e->offset);
+    }
+    if (st == GF_OK)
+        st = gf_hash_bytes(&hash, text.data, text.len, err);
+    if (st == GF_OK)
+        st = gf_buf_printf(b, err, "\"%s\"", hash.hex);
+    gf_buf_free(&text);
+    return st;
+}
+
+/* ---- identity
+ * -------------------------------------------------------------------------------------- */
+
+/* Options whose value is a path: what it holds counts, not where it lies. */
+static bool is_path(const char *name)
+{
+    static const char *const paths[] = {"model",         "data",         "eval_data",
+                                        "chat_template", "init_adapter", "config"};
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        if (!strcmp(paths[i], name))
+            return true;
+    return false;
+}
+
+static gf_status init_adapter_hash(const gf_options *o, gf_buf *b, gf_err *err)
+{
+    gf_sha256 hash;
+    if (!o->init_adapter)
+        return gf_buf_str(b, "null", err);
+    char *path = gf_path_join(o->init_adapter, "adapter_model.safetensors", err);
+    if (!path)
+        return GF_ENOMEM;
+    const gf_status st = gf_hash_file(&hash, path, err);
+    free(path);
+    TRY(st);
+    return gf_buf_printf(b, err, "\"%s\"", hash.hex);
+}
+
+gf_status gf_record_identity(gf_session *s, gf_buf *out, gf_err *err)
+{
+    gf_buf all = {0};
+    cJSON *root = NULL;
+    gf_status st = GF_OK;
+    TRYG(gf_options_json(s->o, &all, err));
+    TRYG(gf_json_parse(&root, all.data, all.len, "options", 1, err));
+    TRYG(gf_buf_str(out, "{\"data_sha256\":", err));
+    TRYG(hash_list(out, &s->o->data, false, err));
+    TRYG(gf_buf_str(out, ",\"eval_data_sha256\":", err));
+    TRYG(hash_list(out, &s->o->eval_data, false, err));
+    TRYG(gf_buf_str(out, ",\"chat_template_sha256\":", err));
+    TRYG(template_hash(s, out, err));
+    TRYG(gf_buf_str(out, ",\"init_adapter_sha256\":", err));
+    TRYG(init_adapter_hash(s->o, out, err));
+    TRYG(gf_buf_str(out, ",\"model_headers_sha256\":", err));
+    TRYG(headers_hash(gf_files_source(&s->files), out, err));
+    TRYG(gf_buf_printf(out, err, ",\"backend\":\"%s\"", s->backend.ops->name));
+    const cJSON *item;
+    cJSON_ArrayForEach(item, root)
+    {
+        if (is_path(item->string) || gf_option_is_free(item->string))
+            continue;
+        char *value = cJSON_PrintUnformatted(item);
+        st = value ? gf_buf_printf(out, err, ",\"%s\":%s", item->string, value) : GF_ENOMEM;
+        free(value);
+        if (st != GF_OK)
+            goto out;
+    }
+    TRYG(gf_buf_str(out, "}", err));
+out:
+    cJSON_Delete(root);
+    gf_buf_free(&all);
+    return st;
+}
+
+/* ---- run.json
+ * --------------------------------------------------------------------------------------- */
+
+static gf_status write_plan(gf_buf *b, const gf_record *r, gf_err *err)
+{
+    const gf_plan *p = r->plan;
+    TRY(gf_buf_printf(b, err, "  \"plan\": {\"row_tokens\":%lld", (long long)p->row_tokens));
+    for (int i = 0; i < GF_PARTS; i++)
+        TRY(gf_buf_printf(b, err, ",\"%s\":{\"planned\":%zu,\"used\":%zu}",
+                          gf_part_name((gf_part)i), p->part[i], r->arena->part[i].peak));
+    return gf_buf_printf(b, err, ",\"total\":%zu,\"threads\":%zu,\"row_flops\":%lld},\n", p->total,
+                         p->threads, (long long)p->row.flops);
+}
+
+static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err *err)
+{
+    char when[32];
+    const time_t now = time(NULL);
+    struct tm tm;
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
+    gf_machine machine;
+    gf_machine_look(&machine);
+
+    TRY(gf_buf_printf(b, err, "{\n  \"graft\": \"%s\",\n  \"written\": \"%s\",\n", GRAFT_VERSION,
+                      when));
+    TRY(gf_buf_str(b, "  \"options\": ", err));
+    TRY(gf_options_json(s->o, b, err));
+    TRY(gf_buf_printf(b, err, ",\n  \"model\": {\"family\":\"%s\",\"files\":%s},\n",
+                      s->files.config.family, r->base));
+    TRY(gf_buf_str(b, "  \"data\": ", err));
+    TRY(hash_list(b, &s->o->data, true, err));
+    TRY(gf_buf_str(b, ",\n  \"eval_data\": ", err));
+    TRY(hash_list(b, &s->o->eval_data, true, err));
+    TRY(gf_buf_str(b, ",\n  \"chat_template_sha256\": ", err));
+    TRY(template_hash(s, b, err));
+    TRY(gf_buf_printf(
+        b, err, ",\n  \"examples\": %lld,\n  \"eval_examples\": %lld,\n  \"parameters\": %lld,\n",
+        (long long)r->examples, (long long)r->eval_examples, (long long)s->adapter.size));
+    TRY(gf_buf_printf(
+        b, err,
+        "  \"backend\": {\"device\":\"cpu\",\"isa\":\"%s\",\"threads\":%d,\"ranks\":%d,"
+        "\"cpu\":",
+        s->backend.ops->name, gf_backend_threads(&s->backend), r->ranks));
+    TRY(gf_json_quote(b, machine.cpu, strlen(machine.cpu), err));
+    TRY(gf_buf_str(b, "},\n", err));
+    TRY(write_plan(b, r, err));
+    TRY(gf_buf_printf(b, err, "  \"steps\": %lld,\n  \"steps_done\": %lld,\n", (long long)r->steps,
+                      (long long)r->done));
+    if (r->adapter_hash)
+        return gf_buf_printf(b, err, "  \"adapter_sha256\": \"%s\"\n}\n", r->adapter_hash);
+    return gf_buf_str(b, "  \"adapter_sha256\": null\n}\n", err);
+}
+
+gf_status gf_record_write(gf_session *s, const gf_record *r, const char *dir, gf_err *err)
+{
+    gf_buf text = {0};
+    gf_status st = GF_OK;
+    char *path = gf_path_join(dir, "run.json", err);
+    if (!path)
+        return GF_ENOMEM;
+    TRYG(write_body(s, r, &text, err));
+    TRYG(gf_file_write(path, text.data, text.len, err));
+out:
+    gf_buf_free(&text);
+    free(path);
+    return st;
+}

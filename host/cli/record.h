@@ -1,0 +1,33 @@
+/* record.h - proof of how an adapter was made: run.json, and the options that a resume must keep.
+ */
+#ifndef GRAFT_HOST_CLI_RECORD_H
+#define GRAFT_HOST_CLI_RECORD_H
+
+#include "cli/session.h"
+#include "base/hash.h"
+#include "train/plan.h"
+
+/* Hashes the base's files in a thread of its own: that takes seconds for a large one, and nothing
+ * waits for it but run.json. */
+typedef struct gf_base_hash gf_base_hash;
+gf_status gf_base_hash_start(gf_base_hash **h, const gf_files *files, gf_err *err);
+/* Waits and frees. */
+gf_status gf_base_hash_end(gf_base_hash *h, gf_buf *json, gf_err *err);
+
+/* What must be the same on --resume, as a JSON object: every option but the free ones, the data's
+ * and the template's hashes in place of their paths, the base's headers, the instruction set. */
+gf_status gf_record_identity(gf_session *s, gf_buf *out, gf_err *err);
+
+typedef struct {
+    const gf_plan *plan;
+    const gf_arena *arena;    /* high-water marks */
+    const char *base;         /* JSON of gf_base_hash_end */
+    const char *adapter_hash; /* of adapter_model.safetensors; NULL before the end */
+    int64_t steps, done, examples, eval_examples;
+    int ranks;
+} gf_record;
+
+/* Writes DIR/run.json. */
+gf_status gf_record_write(gf_session *s, const gf_record *r, const char *dir, gf_err *err);
+
+#endif

@@ -1,0 +1,13 @@
+/* split.h - holding a share of the data out for evaluation. */
+#ifndef GRAFT_HOST_TRAIN_SPLIT_H
+#define GRAFT_HOST_TRAIN_SPLIT_H
+
+#include "text/dataset.h"
+
+/* Moves round(share * count) examples, at least one, of `data` to `held_out` (empty before), chosen
+ * by the seed; both keep the file's order. GF_EARG if nothing would be left to train on. The
+ * held-out examples' file names belong to `data`, which must live longer. */
+gf_status gf_split(gf_dataset *data, gf_dataset *held_out, double share, uint64_t seed,
+                   gf_err *err);
+
+#endif
