@@ -468,9 +468,9 @@ gf_status gf_adamw(gf_backend *be, gf_tensor value, gf_tensor m, gf_tensor v, gf
 gf_status gf_zero(gf_backend *be, gf_tensor x)
 {
     static const char op[] = "zero";
-    WANT(x, ANY_TYPE, x.rank, x.dim[0], x.dim[1], x.dim[2]);
     if (!gf_is(x))
         return gf_fail(&be->err, GF_ESHAPE, "%s: x is missing", op);
+    WANT(x, ANY_TYPE, x.rank, x.dim[0], x.dim[1], x.dim[2]);
     tally(be, 0, bytes_of(x));
     if (be->dry)
         return GF_OK;

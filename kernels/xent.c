@@ -34,7 +34,7 @@ static float largest(const float *row, int64_t n, float cap, int32_t *best)
             continue;
         float lane[V_LANES];
         v_store(lane, z);
-        for (int j = 0; j < V_LANES; j++)
+        for (int j = 0; j < V_LANES && i + j < n; j++)
             if (lane[j] == m) {
                 *best = (int32_t)(i + j);
                 return m;
