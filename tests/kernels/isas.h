@@ -12,9 +12,9 @@ typedef struct {
     const gf_ops *ops;
     isa_gemm *gemm;
     bool pairs; /* multiplies bf16 itself */
-} isa;
+} isa_twins;
 
-static const isa isa_list[] = {
+static const isa_twins isa_list[] = {
     {&gf_plain_ops, gf_plain_gemm, false},
 #if defined(__x86_64__)
     {&gf_avx2_ops, gf_avx2_gemm, false},
@@ -26,7 +26,7 @@ enum { ISAS = sizeof isa_list / sizeof isa_list[0] };
 
 /* Opens a backend on exactly that table ("avx512" means without bf16 here). False: the CPU lacks
  * it. */
-static inline bool isa_open(gf_backend *be, const isa *i, int threads)
+static inline bool isa_open(gf_backend *be, const isa_twins *i, int threads)
 {
     gf_err err = {0};
     if (gf_backend_open_cpu(be, threads, i->ops->name, &err) != GF_OK)

@@ -174,8 +174,8 @@ Test(gemm, edges)
 }
 
 /* Rows [from, from + m) of a product of 600 rows, alone. */
-static void run_rows(const isa *i, gf_backend *be, const sample *q, const void *a, const void *b,
-                     int64_t from, int64_t m, void *c)
+static void run_rows(const isa_twins *i, gf_backend *be, const sample *q, const void *a,
+                     const void *b, int64_t from, int64_t m, void *c)
 {
     const int64_t bytes = q->a == GF_F32 ? 4 : 2;
     gf_gemm g = {.m = m, .parts = 1, .groups = 1, .c = c, .c_dtype = q->c, .ldc = q->n};
