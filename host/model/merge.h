@@ -8,6 +8,7 @@ typedef struct {
     const char *adapter; /* PEFT folder */
     const char *output;  /* new or empty folder */
     gf_dtype dtype; /* of the weights written; GF_DTYPES: the base's (f16 for a quantised GGUF) */
+    int64_t max_shard; /* bytes of weights in one file; 0: 50 GB */
     void (*progress)(void *ctx, int64_t done, int64_t total); /* tensors; may be NULL */
     void *ctx;
 } gf_merge_options;

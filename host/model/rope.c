@@ -29,7 +29,7 @@ static double dynamic_theta(const gf_rope_spec *r, int64_t length)
     const float stretched = (float)r->factor * (float)length / (float)r->max_position;
     const float base = stretched - (float)(r->factor - 1);
     const double exponent = (double)r->rotary / (double)(r->rotary - 2);
-    return (double)((float)r->theta * (float)pow((double)base, (double)(float)exponent));
+    return (double)((float)r->theta * (float)pow((double)base, exponent));
 }
 
 static void llama3_frequencies(float *inv, const gf_rope_spec *r)
