@@ -1,0 +1,185 @@
+/* test_same_bits.c - law 3: the same inputs and options give the same adapter, byte for byte, for
+ * any number of threads, rows and ranks, with dropout, and whether or not the run was killed. */
+#include "support/golden.h"
+#include "support/program.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Examples of many lengths over the reference models' 259 tokens; one longer than a gradient chunk
+ * of 512 tokens would not fit their 256 positions, so lengths go to 200. */
+static char *write_data(const char *dir)
+{
+    char *path = gf_format(NULL, "%s/data.jsonl", dir);
+    FILE *f = fopen(path, "w");
+    uint32_t state = 7;
+    for (int e = 0; e < 13; e++) {
+        const int length = 3 + (e * 37) % 198;
+        fputs("{\"input_ids\":[", f);
+        for (int t = 0; t < length; t++) {
+            state = state * 1664525u + 1013904223u;
+            fprintf(f, "%s%u", t ? "," : "", 3 + (state >> 8) % 250);
+        }
+        fputs("]}\n", f);
+    }
+    fclose(f);
+    return path;
+}
+
+typedef struct {
+    char *dir, *model, *data, *first; /* first: the adapter of the plain run */
+    const char *options;
+} bed;
+
+static const char base_options[] =
+    "--batch-size 4 --num-train-epochs 3 --lora-r 4 --lora-dropout 0.1 --learning-rate 1e-3 "
+    "--warmup-steps 1 --seed 5 --save-steps 1";
+
+static void train(const bed *b, const char *prefix, const char *more, const char *name)
+{
+    char *text;
+    const int code =
+        run(&text, "%s " GRAFT_BIN " train --model %s --data %s --output-dir %s/%s %s %s", prefix,
+            b->model, b->data, b->dir, name, base_options, more);
+    cr_assert_eq(code, 0, "%s %s: %s", prefix, more, text);
+    free(text);
+}
+
+static void same_as_first(const bed *b, const char *name, const char *what)
+{
+    char *path = gf_format(NULL, "%s/%s/adapter_model.safetensors", b->dir, name);
+    cr_assert(same_bytes(b->first, path), "other bytes: %s", what);
+    free(path);
+}
+
+static bool bed_open(bed *b)
+{
+    char *dir = golden_case(0);
+    if (!dir)
+        return false;
+    *b = (bed){.dir = scratch_make(), .model = gf_format(NULL, "%s/model", dir)};
+    b->data = write_data(b->dir);
+    b->first = gf_format(NULL, "%s/plain/adapter_model.safetensors", b->dir);
+    free(dir);
+    train(b, "", "--threads 1", "plain");
+    return true;
+}
+
+static void bed_close(bed *b)
+{
+    scratch_remove(b->dir);
+    free(b->model);
+    free(b->data);
+    free(b->first);
+}
+
+Test(same_bits, threads_rows_and_precision)
+{
+    bed b;
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    train(&b, "", "--threads 3 --row-tokens 201", "threads");
+    same_as_first(&b, "threads", "3 threads, rows of 201");
+    train(&b, "", "--threads 2 --row-tokens 4096", "rows");
+    same_as_first(&b, "rows", "2 threads, rows of 4096");
+    train(&b, "", "--precision bf16 --threads 1", "bf16");
+    train(&b, "", "--precision bf16 --threads 2 --row-tokens 233", "bf16b");
+    char *x = gf_format(NULL, "%s/bf16/adapter_model.safetensors", b.dir);
+    char *y = gf_format(NULL, "%s/bf16b/adapter_model.safetensors", b.dir);
+    cr_assert(same_bytes(x, y), "bf16: other bytes with other rows and threads");
+    cr_assert_not(same_bytes(x, b.first), "bf16 gave the bits of fp32: precision has no effect");
+    free(x);
+    free(y);
+    bed_close(&b);
+}
+
+Test(same_bits, ranks)
+{
+    bed b;
+    if (run(NULL, "command -v mpirun") != 0)
+        cr_skip_test("no mpirun");
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    const char *mpi =
+        "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe";
+    for (int ranks = 2; ranks <= 3; ranks++) {
+        char *prefix = gf_format(NULL, "%s -n %d", mpi, ranks);
+        char *name = gf_format(NULL, "ranks%d", ranks);
+        train(&b, prefix, "--threads 1", name);
+        same_as_first(&b, name, name);
+        free(prefix);
+        free(name);
+    }
+    bed_close(&b);
+}
+
+/* Starts a run in the background and kills it once metrics.jsonl has `lines` lines. */
+static void kill_after(const bed *b, const char *name, int lines, bool resume)
+{
+    char *metrics = gf_format(NULL, "%s/%s/metrics.jsonl", b->dir, name);
+    char *line = gf_format(NULL,
+                           "exec " GRAFT_BIN " train --model %s --data %s --output-dir %s/%s %s %s "
+                           "--threads 2 >/dev/null 2>&1",
+                           b->model, b->data, b->dir, name, base_options, resume ? "--resume" : "");
+    const pid_t child = fork();
+    if (child == 0) {
+        execl("/bin/sh", "sh", "-c", line, (char *)NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < 20000; i++) {
+        char *count;
+        run_stdout(&count, "wc -l < %s", metrics);
+        const bool enough = atoi(count) >= lines;
+        free(count);
+        if (enough || waitpid(child, NULL, WNOHANG) == child)
+            break;
+        usleep(500);
+    }
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    free(metrics);
+    free(line);
+}
+
+Test(same_bits, killed_and_resumed)
+{
+    bed b;
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    kill_after(&b, "killed", 2, false);
+    kill_after(&b, "killed", 5, true);
+    kill_after(&b, "killed", 9, true);
+    train(&b, "", "--threads 1 --resume", "killed");
+    same_as_first(&b, "killed", "killed three times");
+
+    /* The metrics are those of one run, too: every step once, the same losses. */
+    char *a = gf_format(NULL, "%s/plain/metrics.jsonl", b.dir);
+    char *k = gf_format(NULL, "%s/killed/metrics.jsonl", b.dir);
+    for (int i = 0; i < 12; i++)
+        cr_assert_eq(jsonl_number(a, "loss", i), jsonl_number(k, "loss", i), "step %d", i + 1);
+    cr_assert(jsonl_number(k, "loss", 12) != jsonl_number(k, "loss", 12), "a step stands twice");
+    free(a);
+    free(k);
+    bed_close(&b);
+}
+
+Test(same_bits, resume_refuses_other_options)
+{
+    bed b;
+    char *text;
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    const int code = run(&text,
+                         GRAFT_BIN " train --model %s --data %s --output-dir %s/plain %s "
+                                   "--learning-rate 2e-3 --resume",
+                         b.model, b.data, b.dir, base_options);
+    cr_assert_eq(code, 2, "%s", text);
+    cr_assert(strstr(text, "learning_rate"), "%s", text);
+    free(text);
+    bed_close(&b);
+}
