@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/data_report.h"
 #include "cli/session.h"
+#include "train/split.h"
 
 /* ---- examples with the trained tokens marked
  * ------------------------------------------------------ */
@@ -83,57 +84,59 @@ static gf_status show(const gf_dataset *d, const gf_session *s, gf_err *err)
     return GF_OK;
 }
 
-/* ---- the command
- * ------------------------------------------------------------------------------------ */
+/* ---- the command -------------------------------------------------------------------------------
+ */
 
-/* Loads files and fills the report. Examples over --max-length do not end the reading here: where
- * training would refuse, the report counts them. */
-static gf_status look(gf_session *s, const gf_strings *files, gf_dataset *d, gf_data_report *r,
-                      gf_err *err)
+/* Examples over --max-length do not end the reading here: where training would refuse, the report
+ * counts them. */
+static gf_status load(gf_session *s, const gf_strings *files, gf_dataset *d, gf_err *err)
 {
     gf_data_options opt;
+    if (!files->count)
+        return GF_OK;
     TRY(gf_session_data_options(s, &opt, err));
     if (opt.overlength == GF_OVERLENGTH_ERROR)
         opt.max_length = INT64_MAX;
-    TRY(gf_dataset_load(d, files->item, files->count, &opt, err));
-    return gf_data_report_make(r, d, s->o->max_length, err);
+    return gf_dataset_load(d, files->item, files->count, &opt, err);
 }
 
-static gf_status report(gf_session *s, const gf_strings *files, const char *name, gf_buf *out,
-                        gf_err *err)
+/* The report of one set; an empty one is null. */
+static gf_status report(const gf_options *o, const gf_dataset *d, const char *name, const char *key,
+                        gf_buf *out, gf_err *err)
 {
-    const gf_options *o = s->o;
-    gf_dataset d = {0};
     gf_data_report r;
-    gf_status st = GF_OK;
-    TRYG(look(s, files, &d, &r, err));
-    if (!o->json)
-        TRYG(show(&d, s, err));
-    TRYG(o->json ? gf_data_report_json(&r, out, err) : gf_data_report_text(&r, o, name, out, err));
-out:
-    gf_dataset_free(&d);
-    return st;
+    if (o->json)
+        TRY(gf_buf_printf(out, err, "%s\"%s\":", out->len ? "," : "{", key));
+    if (!d->count && o->json)
+        return gf_buf_str(out, "null", err);
+    if (!d->count)
+        return GF_OK;
+    TRY(gf_data_report_make(&r, d, o->max_length, err));
+    return o->json ? gf_data_report_json(&r, out, err) : gf_data_report_text(&r, o, name, out, err);
 }
 
 gf_status gf_cmd_data(const gf_options *o, gf_err *err)
 {
     gf_session s;
+    gf_dataset data = {0}, eval = {0};
     gf_buf out = {0};
     gf_status st = GF_OK;
     gf_session_start(&s, o);
-    if (o->json)
-        TRYG(gf_buf_str(&out, "{\"data\":", err));
-    TRYG(report(&s, &o->data, "data", &out, err));
-    if (o->json)
-        TRYG(gf_buf_str(&out, ",\"eval_data\":", err));
-    if (o->eval_data.count)
-        TRYG(report(&s, &o->eval_data, "evaluation data", &out, err));
-    else if (o->json)
-        TRYG(gf_buf_str(&out, "null", err));
+    TRYG(load(&s, &o->data, &data, err));
+    TRYG(load(&s, &o->eval_data, &eval, err));
+    if (o->eval_split > 0)
+        TRYG(gf_split(&data, &eval, o->eval_split, (uint64_t)o->seed, err));
+    TRYG(report(o, &data, "data", "data", &out, err));
+    TRYG(report(o, &eval, o->eval_split > 0 ? "held out for evaluation" : "evaluation data",
+                "eval_data", &out, err));
     if (o->json)
         TRYG(gf_buf_str(&out, "}\n", err));
-    fwrite(out.data, 1, out.len, stdout);
+    else
+        TRYG(show(&data, &s, err));
+    fwrite(out.data ? out.data : "", 1, out.len, stdout);
 out:
+    gf_dataset_free(&data);
+    gf_dataset_free(&eval);
     gf_buf_free(&out);
     gf_session_close(&s);
     return st;
