@@ -23,7 +23,7 @@ static char *write_data(const char *dir)
         fputs("{\"input_ids\":[", f);
         for (int t = 0; t < length; t++) {
             state = state * 1664525u + 1013904223u;
-            fprintf(f, "%s%u", t ? "," : "", 3 + (state >> 8) % 250);
+            fprintf(f, "%s%u", t ? "," : "", 3 + (state >> 8) % 90);
         }
         fputs("]}\n", f);
     }
