@@ -1,6 +1,7 @@
 #!/bin/sh
 # layers.sh - checks that includes point down only, and that CUDA is visible in kernels/ and
 # host/comm/ only. Prints each line that breaks a rule; exit 1 if there is one.
+# shellcheck disable=SC2046  # one word a file
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -21,6 +21,7 @@ for source in $(find kernels host -name '*.c' | sort); do
         bad=1
     fi
 done
+# shellcheck disable=SC2013  # paths have no blanks
 for path in $(sed -n 's/^\([^# ][^:]*\):.*/\1/p' tools/mirror.except); do
     [ -e "$path" ] || {
         echo "tools/mirror.except: there is no $path"

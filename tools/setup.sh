@@ -26,6 +26,7 @@ for part; do
 done
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+    # shellcheck disable=SC2086  # on one line
     echo "setup: this is no Debian or Ubuntu; install what these packages hold:" $want >&2
     exit 1
 fi
