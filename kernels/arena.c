@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 /* Alignment of the allocation itself: a huge page, so that the kernel can use them throughout. */
 #define HUGE_PAGE ((size_t)2 << 20)
@@ -84,8 +85,11 @@ gf_status gf_arena_commit(gf_arena *a, gf_err *err)
     const size_t planned = gf_arena_planned(a);
     /* The planned bytes are what the parts hold; rounding to whole huge pages is the allocation's
      * own. Zeroing touches every page: what does not fit fails now, not in the middle of step 1. */
-    if (planned > SIZE_MAX - HUGE_PAGE)
-        return gf_fail(err, GF_ENOMEM, "the run needs more memory than can be addressed");
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    if (planned > SIZE_MAX - HUGE_PAGE ||
+        (pages > 0 && page > 0 && planned / (size_t)page > (size_t)pages))
+        return gf_fail(err, GF_ENOMEM, "the run needs %zu MiB, more than this machine has",
+                       planned >> 20);
     const size_t whole = round_up(planned > 0 ? planned : 1, HUGE_PAGE);
     void *base = NULL;
     if (posix_memalign(&base, HUGE_PAGE, whole) != 0)

@@ -3,7 +3,8 @@
  *
  * Law 3: keys are cut into tiles of KEYS from the start of their span. An element of any product is
  * one chain of additions in the order of its inner index, whatever the tile of rows that it is
- * computed in, and what a mask hides enters as an exact zero or is left out, which is the same. So
+ * computed in, and what a mask hides enters as an exact zero or is left out, which is the same
+ * (for finite values: 0 * NaN is NaN, and the op that made the NaN has named it already). So
  * the cut of queries into tiles, of heads into units and of units over threads is free. */
 #ifndef GRAFT_KERNELS_ATTENTION_H
 #define GRAFT_KERNELS_ATTENTION_H

@@ -5,6 +5,7 @@
 #include "cpu.h"
 
 #include <stdio.h>
+#include <string.h>
 
 /* Sets of dtypes. */
 #define F32 (1u << GF_F32)
@@ -78,8 +79,15 @@ static inline gf_status want(gf_backend *be, const char *op, const char *arg, gf
     return GF_OK;
 }
 
+/* Without what leads to a member: "l->w" is w. */
+static inline const char *arg_name(const char *text)
+{
+    const char *arrow = strstr(text, "->");
+    return arrow ? arrow + 2 : text;
+}
+
 /* WANT(x, ...) inside a front door named by `op`. */
-#define WANT(t, types, rank, ...) TRY(want(be, op, #t, t, types, rank, __VA_ARGS__))
+#define WANT(t, types, rank, ...) TRY(want(be, op, arg_name(#t), t, types, rank, __VA_ARGS__))
 #define DIMS1(a) a, 1, 1
 #define DIMS2(a, b) a, b, 1
 
