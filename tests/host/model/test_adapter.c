@@ -1,0 +1,135 @@
+/* test_adapter.c - which modules an adapter gets, how it starts, and what its files must hold. */
+#include "support/golden.h"
+#include "support/program.h"
+
+#include "model/adapter.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool open_files(gf_files *f)
+{
+    char *dir = golden_case(0);
+    if (!dir)
+        return false;
+    char *model = gf_format(NULL, "%s/model", dir);
+    cr_assert_eq(gf_files_open(f, model, NULL), GF_OK);
+    free(model);
+    free(dir);
+    return true;
+}
+
+static gf_peft_config regex(const char *target)
+{
+    return (gf_peft_config){.r = 4, .lora_alpha = 8, .target_regex = gf_strdup(target, NULL)};
+}
+
+Test(adapter, all_linear_is_every_layer)
+{
+    gf_files f;
+    gf_adapter ad;
+    gf_err err = {0};
+    if (!open_files(&f))
+        cr_skip_test("no reference cases");
+    gf_peft_config c = regex("all-linear");
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_OK, "%s", err.text);
+    cr_assert_eq(ad.count, f.config.L * GF_LINEARS);
+    cr_assert_eq(ad.config.targets, GF_LINEARS);
+    int64_t size = 0;
+    for (int i = 0; i < ad.count; i++) {
+        cr_assert_eq(ad.lora[i].a, size);
+        size += ad.lora[i].r * (ad.lora[i].n + ad.lora[i].k);
+        cr_assert_float_eq(ad.lora[i].scale, 2.0, 0);
+    }
+    cr_assert_eq(ad.size, size);
+    gf_adapter_free(&ad);
+    gf_files_close(&f);
+}
+
+Test(adapter, a_target_that_matches_nothing_lists_what_exists)
+{
+    gf_files f;
+    gf_adapter ad;
+    if (!open_files(&f))
+        cr_skip_test("no reference cases");
+    gf_err err = {0};
+    gf_peft_config c = regex("transformer\\.h\\..*");
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_EARG);
+    cr_assert(strstr(err.text, "q_proj") && strstr(err.text, "down_proj"), "%s", err.text);
+    err = (gf_err){0};
+    c = (gf_peft_config){
+        .r = 4, .lora_alpha = 8, .targets = 2, .target = calloc(2, sizeof(char *))};
+    c.target[0] = gf_strdup("q_proj", NULL);
+    c.target[1] = gf_strdup("query", NULL);
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_EARG);
+    cr_assert(strstr(err.text, "\"query\""), "%s", err.text);
+    gf_files_close(&f);
+}
+
+Test(adapter, starts_as_peft_does)
+{
+    gf_files f;
+    gf_adapter ad;
+    if (!open_files(&f))
+        cr_skip_test("no reference cases");
+    gf_peft_config c = regex("all-linear");
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, NULL), GF_OK);
+    float *x = malloc((size_t)ad.size * sizeof *x), *y = malloc((size_t)ad.size * sizeof *y);
+    gf_adapter_init(&ad, x, GF_INIT_DEFAULT, 1);
+    gf_adapter_init(&ad, y, GF_INIT_DEFAULT, 2);
+    for (int i = 0; i < ad.count; i++) {
+        const gf_lora *lo = &ad.lora[i];
+        const double bound = 1 / sqrt((double)lo->k), n = (double)(lo->r * lo->k);
+        double sum = 0, square = 0;
+        int64_t equal = 0;
+        for (int64_t e = lo->a; e < lo->a + lo->r * lo->k; e++) {
+            cr_assert_leq(fabs(x[e]), bound);
+            sum += x[e];
+            square += (double)x[e] * x[e];
+            equal += x[e] == y[e];
+        }
+        /* Mean 0 and variance bound^2/3 within five standard errors. */
+        cr_assert_lt(fabs(sum / n), 5 * bound / sqrt(3 * n));
+        cr_assert_float_eq(square / n, bound * bound / 3, 5 * bound * bound * sqrt(4.0 / 45 / n));
+        cr_assert_lt(equal, 3, "another seed gives the same numbers");
+        for (int64_t e = lo->b; e < lo->b + lo->n * lo->r; e++)
+            cr_assert_eq(x[e], 0);
+    }
+    free(x);
+    free(y);
+    gf_adapter_free(&ad);
+    gf_files_close(&f);
+}
+
+/* A saved adapter comes back; one tensor more, or one less, is an error that names it. */
+Test(adapter, files_hold_exactly_the_adapter)
+{
+    gf_files f;
+    gf_adapter ad, less;
+    gf_err err = {0};
+    if (!open_files(&f))
+        cr_skip_test("no reference cases");
+    char *dir = scratch_make();
+    gf_peft_config c = regex("all-linear"), q = regex(".*q_proj");
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, NULL), GF_OK);
+    cr_assert_eq(gf_adapter_resolve(&less, &q, &f.config, NULL), GF_OK);
+    float *x = malloc((size_t)ad.size * sizeof *x), *y = malloc((size_t)ad.size * sizeof *y);
+    gf_adapter_init(&ad, x, GF_INIT_GAUSSIAN, 1);
+    cr_assert_eq(gf_adapter_write(&ad, x, dir, &err), GF_OK, "%s", err.text);
+    cr_assert_eq(gf_adapter_read(&ad, y, dir, &err), GF_OK, "%s", err.text);
+    cr_assert_eq(memcmp(x, y, (size_t)ad.size * sizeof *x), 0);
+    cr_assert_eq(gf_adapter_read(&less, y, dir, &err), GF_EINPUT);
+    cr_assert(strstr(err.text, "belongs to no module"), "%s", err.text);
+    cr_assert_eq(gf_adapter_write(&less, x, dir, NULL), GF_OK);
+    err = (gf_err){0};
+    cr_assert_eq(gf_adapter_read(&ad, y, dir, &err), GF_EINPUT);
+    cr_assert(strstr(err.text, "is missing"), "%s", err.text);
+    free(x);
+    free(y);
+    gf_adapter_free(&ad);
+    gf_adapter_free(&less);
+    gf_files_close(&f);
+    scratch_remove(dir);
+}

@@ -1,0 +1,59 @@
+/* test_split.c - a share held out: disjoint, complete, in order, the same for the same seed. */
+#include "train/split.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+static gf_dataset made_data(int64_t n)
+{
+    gf_dataset d = {.count = n, .example = calloc((size_t)n, sizeof *d.example)};
+    for (int64_t i = 0; i < n; i++)
+        d.example[i].line = i;
+    return d;
+}
+
+Test(split, parts_are_disjoint_and_ordered)
+{
+    gf_dataset a = made_data(100), held = {0};
+    cr_assert_eq(gf_split(&a, &held, 0.25, 9, NULL), GF_OK);
+    cr_assert_eq(a.count, 75);
+    cr_assert_eq(held.count, 25);
+    int seen[100] = {0};
+    for (int64_t i = 0; i < 75; i++) {
+        seen[a.example[i].line]++;
+        cr_assert(i == 0 || a.example[i - 1].line < a.example[i].line);
+    }
+    for (int64_t i = 0; i < 25; i++) {
+        seen[held.example[i].line]++;
+        cr_assert(i == 0 || held.example[i - 1].line < held.example[i].line);
+    }
+    for (int i = 0; i < 100; i++)
+        cr_assert_eq(seen[i], 1);
+    free(a.example);
+    free(held.example);
+}
+
+Test(split, the_seed_decides)
+{
+    int64_t first[3];
+    for (int run = 0; run < 3; run++) {
+        gf_dataset a = made_data(50), held = {0};
+        cr_assert_eq(gf_split(&a, &held, 0.2, run == 2 ? 8 : 7, NULL), GF_OK);
+        first[run] = 0;
+        for (int64_t i = 0; i < held.count; i++)
+            first[run] = first[run] * 51 + held.example[i].line;
+        free(a.example);
+        free(held.example);
+    }
+    cr_assert_eq(first[0], first[1]);
+    cr_assert_neq(first[0], first[2]);
+}
+
+Test(split, nothing_left_is_an_error)
+{
+    gf_dataset a = made_data(2), held = {0};
+    gf_err err = {0};
+    cr_assert_eq(gf_split(&a, &held, 0.9, 1, &err), GF_EARG);
+    free(a.example);
+    free(held.example);
+}
