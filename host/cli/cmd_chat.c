@@ -1,4 +1,5 @@
 /* cmd_chat.c - `graft chat`: a conversation, a line of standard input a turn. */
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,6 +76,31 @@ static gf_status prompt_ids(chat *c, int64_t *count, bool *fits, gf_err *err)
     return st;
 }
 
+/* Ctrl-C ends an answer, not the conversation; at the prompt it ends the program as usual. */
+static volatile sig_atomic_t interrupted;
+
+static void interrupt(int sig)
+{
+    (void)sig;
+    interrupted = 1;
+}
+
+static bool emit(void *stream, int32_t id)
+{
+    return gf_stream_add(stream, id) && !interrupted;
+}
+
+static gf_status generate(chat *c, int64_t *count, const gf_generate_options *opt, gf_err *err)
+{
+    const struct sigaction catch = {.sa_handler = interrupt};
+    struct sigaction old;
+    interrupted = 0;
+    sigaction(SIGINT, &catch, &old);
+    const gf_status st = gf_generate(&c->s.model, c->ids, count, opt, err);
+    sigaction(SIGINT, &old, NULL);
+    return st;
+}
+
 static gf_status answer(chat *c, gf_err *err)
 {
     gf_stream stream = {.tokenizer = c->s.tokenizer, .to = stdout};
@@ -97,9 +123,9 @@ static gf_status answer(chat *c, gf_err *err)
                                      .stop = c->stops.id,
                                      .stops = c->stops.count,
                                      .seen = c->seen,
-                                     .emit = gf_stream_add,
+                                     .emit = emit,
                                      .ctx = &stream};
-    TRYG(gf_generate(&c->s.model, c->ids, &count, &opt, err));
+    TRYG(generate(c, &count, &opt, err));
     TRYG(gf_stream_finish(&stream, &text, err));
     putchar('\n');
     fflush(stdout);
@@ -140,7 +166,9 @@ gf_status gf_cmd_chat(const gf_options *o, gf_err *err)
     gf_status st = GF_OK;
     TRYG(open_chat(&c, o, err));
     if (c.terminal)
-        fprintf(stderr, "%s; /reset forgets the conversation, /quit ends it\n", o->model);
+        fprintf(stderr,
+                "%s; /reset forgets the conversation, /quit ends it, Ctrl-C ends an answer\n",
+                o->model);
     for (long number = 1; go_on; number++) {
         if (c.terminal)
             fprintf(stderr, "> ");

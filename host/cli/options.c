@@ -329,7 +329,6 @@ static gf_status check_groups(const gf_options *o, gf_err *err)
     } groups[] = {
         {GF_CMD_generate, true, {"prompt", "messages"}},
         {GF_CMD_tokenize, true, {"text", "messages"}},
-        {GF_CMD_info, true, {"path", "model", "adapter", "device"}},
         {-1, false, {"eval_data", "eval_split"}},
         {-1, false, {"num_train_epochs", "max_steps"}},
         {-1, false, {"warmup_steps", "warmup_ratio"}},
