@@ -8,6 +8,8 @@
 const char gf_gpt2_pattern[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
                                "\\s+(?!\\S)|\\s+";
 
+const char gf_metaspace[] = "\xE2\x96\x81";
+
 uint32_t gf_byte_to_cp(unsigned char b)
 {
     if ((b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE)
@@ -193,8 +195,8 @@ static gf_status map_bytes(gf_tokenizer *t, gf_err *err)
         const size_t begin = t->b.n;
         TRY(gf_track_room(&t->b, 2 * (piece->end - piece->begin), err));
         for (size_t j = piece->begin; j < piece->end; j++) {
-            const size_t len =
-                gf_utf8_put((unsigned char *)t->b.s + t->b.n, gf_byte_to_cp((unsigned char)t->words.s[j]));
+            const size_t len = gf_utf8_put((unsigned char *)t->b.s + t->b.n,
+                                           gf_byte_to_cp((unsigned char)t->words.s[j]));
             t->b.at[t->b.n] = t->b.at[t->b.n + len - 1] = t->words.at[j];
             t->b.n += len;
         }

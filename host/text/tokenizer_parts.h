@@ -235,6 +235,7 @@ typedef struct {
 } gf_decoder;
 
 extern const char gf_gpt2_pattern[];
+extern const char gf_metaspace[]; /* U+2581 */
 /* Characters of the byte-level alphabet (FORMATS 3.4). */
 uint32_t gf_byte_to_cp(unsigned char b);
 int gf_cp_to_byte(uint32_t cp); /* -1: not in the alphabet */
@@ -267,6 +268,8 @@ struct gf_tokenizer {
 gf_status gf_tokenizer_parse(gf_tokenizer **t, const char *text, size_t size, const char *where,
                              gf_err *err);
 gf_status gf_tokenizer_new(gf_tokenizer **t, const char *where, gf_err *err);
+/* Appends a loaded tokenizer as tokenizer.json. */
+gf_status gf_tokenizer_print(const gf_tokenizer *t, gf_buf *b, gf_err *err);
 /* After vocabulary, pipeline and added tokens are known. */
 gf_status gf_tokenizer_prepare(gf_tokenizer *t, gf_err *err);
 /* A new zeroed element at the end of a list. */
@@ -293,6 +296,9 @@ gf_status gf_part_text(char **out, const gf_tokenizer *t, const cJSON *json, con
                        bool one_character, gf_err *err);
 gf_status gf_part_prepend(gf_prepend *out, const gf_tokenizer *t, const cJSON *json, gf_err *err);
 gf_status gf_part_missing(const gf_tokenizer *t, const char *what, const char *type, gf_err *err);
+
+/* Merges from the scores of SentencePiece pieces, score[id] for ids 0 .. vocab.size - 1. */
+gf_status gf_vocab_merge_scores(gf_vocab *v, const float *score, const char *where, gf_err *err);
 
 /* Runs the normalizers over t->a. */
 gf_status gf_normalize(gf_tokenizer *t, gf_err *err);
