@@ -20,6 +20,7 @@ typedef struct {
     const char *bos_token, *eos_token, *pad_token, *unk_token;
     const cJSON *extra;     /* object of further variables (enable_thinking, ...), or NULL */
     bool add_generation_prompt;
+    int64_t first_messages; /* only the first so many messages; 0: all, < 0: none */
 } gf_template_vars;
 
 /* Renders into `out` (appended). What the template raises is GF_EINPUT with its message. Bounds: 10
@@ -27,5 +28,10 @@ typedef struct {
  * if set. */
 gf_status gf_template_render(const gf_template *t, const gf_template_vars *vars, gf_buf *out,
                              gf_err *err);
+
+/* JSON numbers as a template prints them: 1.0 is not 1, and 2^60 + 1 has all its digits. cJSON
+ * keeps doubles only, so this walks `text`, which `tree` was parsed from, and hangs the spelling of
+ * such numbers on their items (valuestring, which cJSON_Delete frees). */
+gf_status gf_template_numbers(cJSON *tree, const char *text, size_t size, gf_err *err);
 
 #endif
