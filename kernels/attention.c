@@ -14,62 +14,84 @@ typedef struct {
     int64_t h, count, q0, nq;
     float *q, *o, *kt, *v, *s; /* scratch: [rows,pitch] x 2, [pitch,KEYS], [KEYS,pitch], tile */
     float *m, *l, *f;          /* [rows]: maximum, denominator, factor of what was summed so far */
+    int64_t *pos;              /* [rows] inside the span */
 } unit;
 
+/* Of query `row` of the unit, inside the span. */
 static int64_t position(const unit *u, int64_t row)
 {
-    return u->span.kv_len - u->span.len + u->q0 + row % u->nq;
+    return u->span.kv_len - u->span.len + u->q0 + row;
 }
 
-/* Scores of a row in s[from..to) to exponentials; moves its
- * maximum and leaves their sum in l. */
-static void soften(const unit *u, float *s, int64_t row, const att_mask *mask, int i)
+/* Products of a block to scores, masked; top[i] is the largest of row i. Two loops over the rows
+ * instead of one: each row's maximum and sum take long to come out, but do not wait for another's.
+ * `full`: nothing is masked. */
+__attribute__((always_inline)) static inline void
+score_rows(const unit *u, const att_mask *mask, int64_t from, int64_t to, bool full, float *top)
 {
-    const int64_t from = mask->from & ~(int64_t)15, lo = mask->lo[i], hi = mask->hi[i];
     const v16 hidden = v_set1(-INFINITY);
-    v16 x[KEYS / 16], top = hidden;
-    for (int64_t j = from; j < mask->to; j += 16) {
-        x[j / 16] = v_keep(att_score(u->a, v_load(s + j)), lo - j, hi - j, hidden);
-        top = v_max(x[j / 16], top);
+    for (int i = 0; i < BLOCK; i++) {
+        float *s = u->s + i * KEYS;
+        v16 most = hidden;
+        for (int64_t j = from; j < to; j += 16) {
+            v16 x = att_score(u->a, v_load(s + j));
+            if (!full)
+                x = v_keep(x, mask->lo[i] - j, mask->hi[i] - j, hidden);
+            v_store(s + j, x);
+            most = v_max(x, most);
+        }
+        top[i] = v_hmax(most);
     }
-    const float largest = v_hmax(top), old = u->m[row];
-    const float m = largest > old ? largest : old;
-    v16 sum = v_zero();
-    for (int64_t j = from; j < mask->to; j += 16) {
-        const v16 p = v_exp(v_sub(x[j / 16], v_set1(m)));
-        v_store(s + j, p);
-        sum = v_add(sum, p);
-    }
-    u->m[row] = m;
-    u->l[row] = v_sum(sum);
 }
 
-static void forward_block(const unit *u, int64_t r0, int64_t rows, int64_t k0)
+/* Scores to exponentials below m[i]; sum[i] is what row i adds to its denominator. */
+__attribute__((always_inline)) static inline void
+soften_rows(const unit *u, int64_t from, int64_t to, const float *m, float *sum)
+{
+    for (int i = 0; i < BLOCK; i++) {
+        float *s = u->s + i * KEYS;
+        const v16 mi = v_set1(m[i]);
+        v16 all = v_zero();
+        for (int64_t j = from; j < to; j += 16) {
+            const v16 p = v_exp(v_sub(v_load(s + j), mi));
+            v_store(s + j, p);
+            all = v_add(all, p);
+        }
+        sum[i] = v_sum(all);
+    }
+}
+
+/* One block of rows against key tile k0. */
+static void forward_block(const unit *u, int64_t r0, int64_t k0)
 {
     const att_args *a = u->a;
     att_mask mask = {.from = 0, .to = 0};
-    const int n = (int)att_min(BLOCK, rows - r0);
-    for (int i = 0; i < n; i++)
-        att_mask_row(a, &mask, i, position(u, r0 + i), k0);
+    bool full = true;
+    for (int i = 0; i < BLOCK; i++) {
+        att_mask_row(a, &mask, i, u->pos[r0 + i], k0);
+        full = full && mask.lo[i] == 0 && mask.hi[i] == KEYS;
+    }
     if (mask.from == mask.to)
         return;
     const int64_t from = mask.from & ~(int64_t)15, to = att_up(mask.to, 16);
     att_product(u->s + from, KEYS, to - from, NULL, u->q + r0 * a->pitch, a->pitch, u->kt + from,
                 KEYS, a->width);
-    float old_l[16] = {0}, shift[16] = {0};
-    for (int i = 0; i < n; i++) {
-        old_l[i] = u->l[r0 + i];
-        const float old_m = u->m[r0 + i];
-        soften(u, u->s + i * KEYS, r0 + i, &mask, i);
-        shift[i] = old_m - u->m[r0 + i];
-    }
-    float factor[16];
-    v_store(factor, v_exp(v_load(shift)));
-    for (int i = 0; i < n; i++) {
-        u->f[r0 + i] = factor[i];
-        u->l[r0 + i] += old_l[i] * factor[i];
-    }
-    att_product(u->o + r0 * a->pitch, a->pitch, a->pitch, u->f + r0, u->s + mask.from, KEYS,
+    float top[BLOCK], sum[BLOCK];
+    if (full)
+        score_rows(u, &mask, 0, KEYS, true, top);
+    else
+        score_rows(u, &mask, from, to, false, top);
+    float *m = u->m + r0, *l = u->l + r0, *f = u->f + r0;
+    const v16 old = v_load_n(m, BLOCK), largest = v_max(v_load_n(top, BLOCK), old);
+    v_store_n(f, v_exp(v_sub(old, largest)), BLOCK);
+    v_store_n(m, largest, BLOCK);
+    if (full)
+        soften_rows(u, 0, KEYS, m, sum);
+    else
+        soften_rows(u, from, to, m, sum);
+    for (int i = 0; i < BLOCK; i++)
+        l[i] = l[i] * f[i] + sum[i];
+    att_product(u->o + r0 * a->pitch, a->pitch, a->pitch, f, u->s + mask.from, KEYS,
                 u->v + mask.from * a->pitch, a->pitch, mask.to - mask.from);
 }
 
@@ -93,6 +115,9 @@ static void run_unit(unit *u, float *scratch)
         u->l[r] = 0.0f;
         u->f[r] = 1.0f;
     }
+    u->pos = (int64_t *)(void *)(u->f + padded); /* padded is a multiple of 8: aligned */
+    for (int64_t r = 0; r < padded; r++)
+        u->pos[r] = r < rows ? position(u, r % u->nq) : -1; /* what fills up sees nothing */
     for (int64_t r = 0; r < rows; r++)
         att_pack_row(u->q + r * a->pitch, a->q, u->span.start + u->q0 + r % u->nq,
                      u->h + r / u->nq);
@@ -103,17 +128,17 @@ static void run_unit(unit *u, float *scratch)
         for (int64_t r = 0; r < n; r++)
             att_pack_row(u->v + r * a->pitch, a->v, first + r, g);
         for (int64_t r0 = 0; r0 < rows; r0 += BLOCK)
-            forward_block(u, r0, rows, k0);
+            forward_block(u, r0, k0);
     }
     for (int64_t r = 0; r < rows; r++) {
         const int64_t t = u->span.start + u->q0 + r % u->nq, h = u->h + r / u->nq;
         att_put_row(a->o, t, h, u->o + r * a->pitch, 1.0f / u->l[r]);
-        ((float *)gf_row_at(a->lse, t))[h] = (float)((double)u->m[r] + log((double)u->l[r]));
+        *att_number(a->lse, t, h) = (float)((double)u->m[r] + log((double)u->l[r]));
     }
 }
 
-/* Walks the units; with `scratch` runs those of `thread`, without only adds up their cost. */
-static void walk(const att_args *a, att_deal *deal, float *scratch, int thread, int threads)
+/* Walks the units; with `scratch` runs those of the deal, without only adds up their cost. */
+static void walk(const att_args *a, att_deal *deal, float *scratch)
 {
     /* heads that fit into half of the scratch with 32 queries, at most a k/v head's share */
     const int64_t fit = (int64_t)(GF_POOL_SCRATCH / 2 / sizeof(float)) / (2 * 32 * a->pitch);
@@ -132,7 +157,7 @@ static void walk(const att_args *a, att_deal *deal, float *scratch, int thread, 
                 const double cost = (double)(u.nq * count + 16) * (double)keys;
                 if (!scratch)
                     deal->total += cost;
-                else if (att_mine(deal, cost, thread, threads))
+                else if (att_mine(deal, cost))
                     run_unit(&u, scratch);
             }
             h += count;
@@ -150,7 +175,9 @@ static void forward_part(void *ctx, int thread, int threads)
 {
     const job *j = ctx;
     att_deal deal = {.total = j->total};
-    walk(&j->a, &deal, gf_pool_scratch(j->pool, thread), thread, threads);
+    deal.lo = j->total * thread / threads;
+    deal.hi = j->total * (thread + 1) / threads; /* the next one's lo, to the bit */
+    walk(&j->a, &deal, gf_pool_scratch(j->pool, thread));
 }
 
 gf_status GF_CPU(attention_fwd)(gf_backend *be, gf_tensor o, gf_tensor lse, gf_tensor q,
@@ -173,7 +200,7 @@ gf_status GF_CPU(attention_fwd)(gf_backend *be, gf_tensor o, gf_tensor lse, gf_t
     j.a.width = q.dim[2];
     j.a.pitch = att_up(j.a.width, 16);
     att_deal deal = {0};
-    walk(&j.a, &deal, NULL, 0, 1);
+    walk(&j.a, &deal, NULL);
     j.total = deal.total;
     gf_pool_run(be->pool, forward_part, &j);
     return GF_OK;

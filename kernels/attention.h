@@ -26,18 +26,17 @@ typedef struct {
     int64_t width, pitch;         /* K; K up to whole vectors */
 } att_args;
 
-/* A thread's share of the units: contiguous in their order, cut by cost. Every thread walks all
- * units and takes its own. */
+/* A thread's share of the units: those whose middle lies in [lo, hi) of the total cost, in their
+ * order. Every thread walks all units and takes its own. */
 typedef struct {
-    double total, before;
+    double total, before, lo, hi;
 } att_deal;
 
-static inline bool att_mine(att_deal *d, double cost, int thread, int threads)
+static inline bool att_mine(att_deal *d, double cost)
 {
     const double middle = d->before + 0.5 * cost;
     d->before += cost;
-    const int owner = (int)(middle / d->total * threads);
-    return (owner < threads ? owner : threads - 1) == thread;
+    return middle >= d->lo && middle < d->hi;
 }
 
 static inline int64_t att_min(int64_t a, int64_t b)
@@ -59,9 +58,17 @@ static inline int64_t att_first(const att_args *a, int64_t pos)
     return a->window > 0 ? att_max(0, pos - a->window + 1) : 0;
 }
 
-static inline const void *att_head(gf_tensor x, int64_t t, int64_t h)
+static inline void *att_head(gf_tensor x, int64_t t, int64_t h)
 {
-    return (const char *)gf_row_at(x, t) + gf_row_bytes(x.dtype, h * x.dim[2]);
+    const int64_t size =
+        x.dtype == GF_F32 ? 4 : 2; /* bytes: f32 or bf16, the front door saw to it */
+    return (char *)x.data + (t * x.stride + h * x.dim[2]) * size;
+}
+
+/* An f32 of [N,H]. */
+static inline float *att_number(gf_tensor x, int64_t t, int64_t h)
+{
+    return (float *)x.data + t * x.stride + h;
 }
 
 /* out[c][r] = element c of row `first + r` of head h, for KEYS rows of which n exist (others 0). */
@@ -92,7 +99,7 @@ static inline void att_pack_row(float *out, gf_tensor x, int64_t t, int64_t h)
 static inline void att_put_row(gf_tensor x, int64_t t, int64_t h, const float *in, float factor)
 {
     const int64_t width = x.dim[2];
-    void *row = (char *)gf_row_at(x, t) + gf_row_bytes(x.dtype, h * width);
+    void *row = att_head(x, t, h);
     for (int64_t c = 0; c < width; c += 16)
         v_put(row, x.dtype, c, width - c, v_add(v_mul(v_load(in + c), v_set1(factor)), v_zero()));
 }
