@@ -1,0 +1,47 @@
+/* bench.h - what the subcommands of bench share: the clock, the peak that results are a share of,
+ * and one way to print a result.
+ *
+ * A subcommand is a row of the table in main.c. Times are the best of many runs, with the peak
+ * measured between them: other work on the machine then slows both. */
+#ifndef GRAFT_BENCH_H
+#define GRAFT_BENCH_H
+
+#include "graft/ops.h"
+#include "pool.h"
+
+typedef struct {
+    int threads;     /* 0: run once with 1, once with all */
+    const char *isa; /* as --isa of graft */
+    int64_t tokens;  /* rows of the products */
+    double seconds;  /* to spend on one result */
+    bool json;       /* JSON lines instead of a table */
+} bench_options;
+
+/* Returns an exit code. */
+typedef int bench_run(const bench_options *o);
+bench_run bench_roofline, bench_gemm;
+
+double bench_now(void); /* seconds */
+
+/* Opens a backend or says on stderr why not. */
+bool bench_open(gf_backend *be, const bench_options *o, int threads);
+
+/* The thread counts that the options ask for, ascending; returns how many (1 or 2). */
+int bench_threads(const bench_options *o, int counts[2]);
+
+/* Floating-point operations a second of fused multiply-adds (or pairs of bf16) on registers alone,
+ * on every thread of the backend, in one short burst. 0: this instruction set has none of its
+ * own. */
+double bench_peak(gf_backend *be, bool bf16);
+
+/* One result: a name, then values. In a table the columns are named once, by the first result of a
+ * run of equal headings. */
+typedef struct {
+    const char *key;
+    const char *text; /* a word, or NULL: the number */
+    double number;
+    int decimals;
+} bench_value;
+void bench_print(const bench_options *o, const char *what, const bench_value *v, int count);
+
+#endif
