@@ -58,8 +58,9 @@ static void made_adapter(const char *dir, const gf_config *c, adapter_options o)
         const int64_t count = decl[at].dim[0] * (decl[at].rank > 1 ? decl[at].dim[1] : 1);
         for (int64_t i = 0; i < count; i++) {
             float x = made_value((uint64_t)(i + 7919 * (at + 1))) * (o.scale > 0 ? o.scale : 1);
-            unsigned char raw[4];
-            gf_from_f32(decl[at].dtype, raw, &x, 1);
+            unsigned char raw[4] = {0};
+            if (decl[at].dtype != GF_U8)
+                gf_from_f32(decl[at].dtype, raw, &x, 1);
             OK(gf_st_writer_data(w, raw, (size_t)gf_dtype_size(decl[at].dtype), err));
         }
     }
