@@ -20,21 +20,28 @@ static inline v16 z_at(const float *row, int64_t i, int64_t n, float cap)
     return n >= V_LANES ? z : v_keep(z, 0, n, v_set1(-INFINITY));
 }
 
-/* max_v z, and where it stands first. */
+/* max_v z, and where it stands first: which block it is in, then which lane. A row without any
+ * number (all NaN or -inf) gives -inf and column 0. */
 static float largest(const float *row, int64_t n, float cap, int32_t *best)
 {
-    v16 top = v_set1(-INFINITY);
-    for (int64_t i = 0; i < n; i += V_LANES)
-        top = v_max(z_at(row, i, n - i, cap), top);
-    const float m = v_hmax(top);
+    float m = -INFINITY;
+    int64_t block = -1;
+    for (int64_t b = 0; b < n; b += XENT_BLOCK) {
+        const int64_t end = n - b < XENT_BLOCK ? n : b + XENT_BLOCK;
+        v16 top = v_set1(-INFINITY);
+        for (int64_t i = b; i < end; i += V_LANES)
+            top = v_max(z_at(row, i, n - i, cap), top);
+        const float most = v_hmax(top);
+        if (most > m) {
+            m = most;
+            block = b;
+        }
+    }
     *best = 0;
-    for (int64_t i = 0; i < n; i += V_LANES) {
-        const v16 z = z_at(row, i, n - i, cap);
-        if (!(v_hmax(z) >= m))
-            continue;
+    for (int64_t i = block; block >= 0 && i < n; i += V_LANES) {
         float lane[V_LANES];
-        v_store(lane, z);
-        for (int j = 0; j < V_LANES && i + j < n; j++)
+        v_store(lane, z_at(row, i, n - i, cap));
+        for (int j = 0; j < V_LANES; j++)
             if (lane[j] == m) {
                 *best = (int32_t)(i + j);
                 return m;
