@@ -12,7 +12,8 @@ static gf_tensor used(const gf_model *m, gf_tensor t)
 
 static gf_tensor scratch(gf_model *m, const char *name, int64_t width)
 {
-    return gf_model_scratch(m, name, m->opt.precision, m->row.spans.tokens, width);
+    return gf_model_scratch(m, name, m->opt.precision, m->row.spans.tokens, m->opt.row_tokens,
+                            width);
 }
 
 /* q, k and v inside the stacked projection. */
@@ -93,7 +94,8 @@ static gf_status attend_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor
     gf_backend *be = m->be;
     const gf_heads_view h = split_heads(m, a->qkv), d = split_heads(m, dqkv);
     const gf_tensor dq = gf_heads(d.q, c->H), dk = gf_heads(d.k, c->G);
-    const gf_tensor delta = gf_model_scratch(m, "delta", GF_F32, m->row.spans.tokens, c->H);
+    const gf_tensor delta =
+        gf_model_scratch(m, "delta", GF_F32, m->row.spans.tokens, m->opt.row_tokens, c->H);
 
     TRY(gf_attention_bwd(be, dq, dk, gf_heads(d.v, c->G), delta, gf_heads(d_o, c->H),
                          gf_heads(a->o, c->H), a->lse, gf_heads(h.q, c->H), gf_heads(h.k, c->G),

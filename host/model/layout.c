@@ -228,7 +228,8 @@ void gf_model_layout(gf_model *m)
     take_row(m);
 }
 
-gf_tensor gf_model_scratch(gf_model *m, const char *name, gf_dtype dtype, int64_t d0, int64_t d1)
+gf_tensor gf_model_scratch(gf_model *m, const char *name, gf_dtype dtype, int64_t rows,
+                           int64_t full, int64_t d1)
 {
-    return gf_take(m->arena, GF_PART_SCRATCH, name, dtype, d0, d1, 0);
+    return gf_rows(gf_take(m->arena, GF_PART_SCRATCH, name, dtype, full, d1, 0), 0, rows);
 }

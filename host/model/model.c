@@ -7,6 +7,12 @@
 /* ---- head: losses of the predicted tokens, and the gradient of the residual stream --------------
  */
 
+/* Predicted tokens of a full row: all of them, or the last one while generating. */
+static int64_t most_predicted(const gf_model *m)
+{
+    return m->opt.use == GF_USE_GENERATE ? 1 : m->opt.row_tokens;
+}
+
 /* One chunk of predicted tokens: logits exist for these only. dn [C,D] gets the gradient of the
  * normed rows nf, unless there is no backward pass. */
 static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t first, int64_t count,
@@ -17,11 +23,12 @@ static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t fir
     const gf_spans chunk = {.tokens = count};
     const gf_dropout no_drop = {0};
     const gf_tensor label = gf_rows(m->row.label, first, count);
+    const int64_t full = most_predicted(m) < m->head_rows ? most_predicted(m) : m->head_rows;
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
     gf_tensor logits = m->logits;
     if (m->opt.use != GF_USE_GENERATE)
-        logits = gf_model_scratch(m, "logits", GF_F32, count, c->V);
+        logits = gf_model_scratch(m, "logits", GF_F32, count, full, c->V);
     TRY(gf_group_linear_fwd(be, logits, gf_none, nf, gf_none, &m->head, &chunk, no_drop));
     if (m->opt.use == GF_USE_GENERATE) /* the sampler wants logits, not a loss */
         return GF_OK;
@@ -29,7 +36,7 @@ static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t fir
     if (train)
         dlogits = m->opt.precision == GF_F32
                       ? logits
-                      : gf_model_scratch(m, "dlogits", m->opt.precision, count, c->V);
+                      : gf_model_scratch(m, "dlogits", m->opt.precision, count, full, c->V);
     TRY(gf_xent(be, gf_rows(m->nll, first, count), gf_rows(m->best, first, count), dlogits, logits,
                 label, c->logits_cap));
     if (train)
@@ -45,26 +52,26 @@ static gf_status head(gf_model *m, gf_tensor x, gf_tensor dx, bool train)
 {
     const gf_config *c = m->cfg;
     gf_backend *be = m->be;
-    const int64_t M = m->row.predicted;
+    const int64_t M = m->row.predicted, full = most_predicted(m);
     const gf_tensor index = gf_rows(m->row.index, 0, M);
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
     if (M == 0)
         return train ? gf_zero(be, dx) : GF_OK;
 
-    const gf_tensor xg = gf_model_scratch(m, "predicting x", GF_F32, M, c->D);
-    const gf_tensor nf = gf_model_scratch(m, "final norm", m->opt.precision, M, c->D);
-    const gf_tensor rstd = gf_model_scratch(m, "rstd", GF_F32, M, 0);
+    const gf_tensor xg = gf_model_scratch(m, "predicting x", GF_F32, M, full, c->D);
+    const gf_tensor nf = gf_model_scratch(m, "final norm", m->opt.precision, M, full, c->D);
+    const gf_tensor rstd = gf_model_scratch(m, "rstd", GF_F32, M, full, 0);
     TRY(gf_gather_rows(be, xg, x, index));
     TRY(gf_rmsnorm_fwd(be, nf, rstd, xg, m->norm, c->eps, c->norm_offset));
     gf_tensor dn = gf_none;
     if (train)
-        dn = gf_model_scratch(m, "dnorm", m->opt.precision, M, c->D);
+        dn = gf_model_scratch(m, "dnorm", m->opt.precision, M, full, c->D);
     for (int64_t i = 0; i < M; i += m->head_rows) {
         const int64_t n = M - i < m->head_rows ? M - i : m->head_rows;
         TRY(head_chunk(m, gf_rows(nf, i, n), train ? gf_rows(dn, i, n) : gf_none, i, n, train));
     }
     if (train) {
-        const gf_tensor dxg = gf_model_scratch(m, "dx of predicting", GF_F32, M, c->D);
+        const gf_tensor dxg = gf_model_scratch(m, "dx of predicting", GF_F32, M, full, c->D);
         TRY(gf_rmsnorm_bwd(be, dxg, dn, gf_none, xg, m->norm, rstd, c->norm_offset));
         TRY(gf_scatter_rows(be, dx, dxg, index));
     }
@@ -87,7 +94,7 @@ gf_status gf_model_run(gf_model *m, bool train)
         TRY(gf_block_fwd(m, l, gf_rows(l + 1 < c->L ? m->saved[l + 1].x : m->x, 0, N)));
     }
     if (train)
-        dx = gf_model_scratch(m, "dx", GF_F32, N, c->D);
+        dx = gf_model_scratch(m, "dx", GF_F32, N, m->opt.row_tokens, c->D);
     TRY(head(m, gf_rows(m->x, 0, N), dx, train));
     if (train)
         for (m->at_layer = c->L - 1; m->at_layer >= m->lowest; m->at_layer--)
@@ -170,7 +177,7 @@ static gf_status dry_run(gf_model *m, gf_err *err)
     be->dry = true;
     be->tally = (gf_tally){0};
     m->row.spans = (gf_spans){.tokens = m->opt.row_tokens, .count = 1, .span = &all};
-    m->row.predicted = m->opt.use == GF_USE_GENERATE ? 1 : m->opt.row_tokens;
+    m->row.predicted = most_predicted(m);
     const gf_status st = gf_model_run(m, m->opt.use == GF_USE_TRAIN);
     be->dry = false;
     return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", be->err.text);

@@ -123,6 +123,9 @@ gf_status gf_block_bwd(gf_model *m, int64_t l, gf_tensor dx);
 /* layout.c */
 void gf_model_layout(gf_model *m);
 gf_status gf_model_load(gf_model *m, gf_err *err);
-gf_tensor gf_model_scratch(gf_model *m, const char *name, gf_dtype dtype, int64_t d0, int64_t d1);
+/* Scratch of `rows` rows out of `full`: always taken in full, so that a run's high-water mark is
+ * that of the plan's full row, to the byte (law 4). */
+gf_tensor gf_model_scratch(gf_model *m, const char *name, gf_dtype dtype, int64_t rows,
+                           int64_t full, int64_t d1);
 
 #endif
