@@ -32,21 +32,30 @@ typedef struct {
     gf_example *example;
     int64_t count, cap;
     int64_t dropped, truncated; /* over max_length, as asked for */
-    int64_t prefix_mismatch;    /* turns whose prompt is not a prefix of the whole (DESIGN 2.2) */
+    int64_t prefix_mismatch;    /* trained turns whose prompt, or which themselves, the whole renders
+                                 * differently, as templates do that drop earlier reasoning */
     int64_t no_end_token;       /* trained turns without a control token at their end */
+    int64_t trained_turns;      /* of conversations */
     char **files;
     int file_count;
 } gf_dataset;
 
-/* Reads every file (.json: array or one object; .jsonl: one object a line) and appends its examples.
- * Errors name file and line: malformed, empty, no trained token, over-length, ids outside V. */
+/* Reads every file (.json: array or one object; .jsonl: one object a line, empty lines skipped) and
+ * appends its examples. Errors name file and line: malformed, empty, no trained token, over-length,
+ * ids outside V. GF_DATA_AUTO: each file's first record decides, the others must be alike. A format
+ * that this version lacks is GF_EMISSING; a train_on that the format has no meaning for, GF_EARG. */
 gf_status gf_dataset_load(gf_dataset *d, char *const *files, int count, const gf_data_options *opt,
                           gf_err *err);
 void gf_dataset_free(gf_dataset *d);
 
-/* One conversation (array of messages, or object with "messages" and perhaps "tools") or other
- * record of the formats above, to one example; for `graft tokenize`. `rendered` gets the text if not
- * NULL. ids and labels are the caller's to free. */
+/* Examples whose ids equal those of an earlier example. */
+gf_status gf_dataset_duplicates(const gf_dataset *d, int64_t *count, gf_err *err);
+
+/* One conversation (array of messages, or object with "messages" and perhaps "tools",
+ * "chat_template_kwargs") or other record of the formats above, to one example; for `graft
+ * tokenize`. e->file and e->line, if given, name the record in errors. No trained token and
+ * over-length are no errors here. A content of text parts is their texts joined. `rendered` gets the
+ * text if not NULL, `stats` is counted into if not NULL. ids and labels are the caller's to free. */
 gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *record,
                              const gf_data_options *opt, gf_dataset *stats, gf_err *err);
 

@@ -1,0 +1,263 @@
+#include "text/dataset_parts.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+gf_status gf_record_fail(const gf_record *r, const char *fmt, ...)
+{
+    char what[400]; /* a sentence with a name in it */
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    return gf_fail(r->err, GF_EINPUT, "%s: %s", r->place, what);
+}
+
+gf_status gf_record_tokens(const gf_record *r, const gf_tokens *t)
+{
+    gf_example *e = r->e;
+    e->ids = gf_alloc((size_t)t->count, sizeof *e->ids, r->err);
+    e->labels = gf_alloc((size_t)t->count, sizeof *e->labels, r->err);
+    if (e->ids == NULL || e->labels == NULL)
+        return GF_ENOMEM;
+    e->length = t->count;
+    for (int64_t i = 0; i < t->count; i++) {
+        if (t->id != NULL)
+            e->ids[i] = t->id[i];
+        e->labels[i] = -100;
+    }
+    return GF_OK;
+}
+
+gf_status gf_record_need_tokenizer(const gf_record *r)
+{
+    if (r->opt->tokenizer != NULL)
+        return GF_OK;
+    return gf_fail(r->err, GF_EMISSING, "%s: the model has no tokenizer: only token records work",
+                   r->place);
+}
+
+static void count_trained(gf_example *e)
+{
+    e->trained = 0;
+    for (int64_t i = 1; i < e->length; i++)
+        e->trained += e->labels[i] != -100;
+}
+
+static void free_example(gf_example *e)
+{
+    free(e->ids);
+    free(e->labels);
+    e->ids = e->labels = NULL;
+    e->length = e->trained = 0;
+}
+
+/* ids that the tokenizer has but the model has not. */
+static gf_status check_ids(const gf_record *r)
+{
+    for (int64_t i = 0; i < r->e->length && r->opt->vocab > 0; i++)
+        if (r->e->ids[i] < 0 || r->e->ids[i] >= r->opt->vocab)
+            return gf_record_fail(r, "token %lld is id %d, outside the model's vocabulary of %lld",
+                                  (long long)i, r->e->ids[i], (long long)r->opt->vocab);
+    return GF_OK;
+}
+
+static gf_status build(const gf_record *r, gf_data_format format)
+{
+    if (format != GF_DATA_MESSAGES && !cJSON_IsObject(r->json))
+        return gf_record_fail(r, "want an object");
+    switch (format) {
+    case GF_DATA_MESSAGES:
+        return gf_conversation_example(r);
+    case GF_DATA_GUANACO:
+        return gf_text_example(r, true);
+    case GF_DATA_TEXT:
+        return gf_text_example(r, false);
+    case GF_DATA_TOKENS:
+        return gf_token_example(r);
+    default:
+        return gf_fail(r->err, GF_EARG, "%s: no such data format", r->place);
+    }
+}
+
+gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *json,
+                             const gf_data_options *opt, gf_dataset *stats, gf_err *err)
+{
+    char place[320] = "the record"; /* a path of 256 and a number */
+    if (e->file != NULL)
+        snprintf(place, sizeof place, "%s:%lld", e->file, (long long)e->line);
+    *e = (gf_example){.file = e->file, .line = e->line};
+    const gf_record r = {.json = json,
+                         .opt = opt,
+                         .e = e,
+                         .stats = stats,
+                         .rendered = rendered,
+                         .place = place,
+                         .err = err};
+    gf_data_format format = opt->format;
+    if (format == GF_DATA_AUTO)
+        TRY(gf_data_detect(json, place, &format, err));
+    gf_status st = build(&r, format);
+    if (st == GF_OK)
+        st = check_ids(&r);
+    if (st != GF_OK)
+        free_example(e);
+    else
+        count_trained(e);
+    return st;
+}
+
+/* ---- loading ----------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    gf_dataset *d;
+    gf_data_options opt; /* with the format that the file's first record decided */
+    bool automatic;
+    const char *file;
+    int64_t records;
+} loading;
+
+static gf_status same_format(loading *l, const cJSON *json, int64_t line, gf_err *err)
+{
+    char place[320]; /* as above */
+    gf_data_format format;
+    snprintf(place, sizeof place, "%s:%lld", l->file, (long long)line);
+    TRY(gf_data_detect(json, place, &format, err));
+    if (l->records == 0)
+        l->opt.format = format;
+    if (format == l->opt.format)
+        return GF_OK;
+    return gf_fail(err, GF_EINPUT,
+                   "%s: this record has the %s format, the file's first one %s: split the file, or "
+                   "give --data-format",
+                   place, gf_data_format_name(format), gf_data_format_name(l->opt.format));
+}
+
+/* Applies the rule for examples over max_length; *keep is false for one to be dropped. */
+static gf_status limit_length(loading *l, gf_example *e, bool *keep, gf_err *err)
+{
+    const int64_t max = l->opt.max_length;
+    *keep = true;
+    if (max <= 0 || e->length <= max)
+        return GF_OK;
+    switch (l->opt.overlength) {
+    case GF_OVERLENGTH_TRUNCATE:
+        e->length = max;
+        count_trained(e);
+        l->d->truncated++;
+        return GF_OK;
+    case GF_OVERLENGTH_DROP:
+        *keep = false;
+        l->d->dropped++;
+        return GF_OK;
+    default:
+        return gf_fail(err, GF_EINPUT,
+                       "%s:%lld: the example has %lld tokens, over --max-length %lld: raise it, or "
+                       "use --overlength truncate or drop",
+                       e->file, (long long)e->line, (long long)e->length, (long long)max);
+    }
+}
+
+static gf_status append(gf_dataset *d, const gf_example *e, gf_err *err)
+{
+    if (d->count == d->cap) {
+        const int64_t cap = d->cap == 0 ? 64 : d->cap * 2;
+        gf_example *p = gf_realloc(d->example, (size_t)cap, sizeof *p, err);
+        if (p == NULL)
+            return GF_ENOMEM;
+        d->example = p;
+        d->cap = cap;
+    }
+    d->example[d->count++] = *e;
+    return GF_OK;
+}
+
+static gf_status load_record(void *ctx, cJSON *json, int64_t line, gf_err *err)
+{
+    loading *l = ctx;
+    gf_example e = {.file = l->file, .line = line};
+    bool keep;
+    if (l->automatic)
+        TRY(same_format(l, json, line, err));
+    l->records++;
+    TRY(gf_dataset_example(&e, NULL, json, &l->opt, l->d, err));
+    gf_status st = limit_length(l, &e, &keep, err);
+    if (st == GF_OK && keep && e.length == 0)
+        st = gf_fail(err, GF_EINPUT, "%s:%lld: the example is empty", l->file, (long long)line);
+    if (st == GF_OK && keep && e.trained == 0)
+        st = gf_fail(
+            err, GF_EINPUT, "%s:%lld: the example has no trained token%s", l->file, (long long)line,
+            l->opt.max_length > 0 && e.length == l->opt.max_length ? " within --max-length" : "");
+    if (st == GF_OK && keep)
+        st = append(l->d, &e, err);
+    if (st != GF_OK || !keep)
+        free_example(&e);
+    return st;
+}
+
+static gf_status load_file(gf_dataset *d, const char *path, const gf_data_options *opt, gf_err *err)
+{
+    char **files = gf_realloc(d->files, (size_t)d->file_count + 1, sizeof *files, err);
+    if (files == NULL)
+        return GF_ENOMEM;
+    d->files = files;
+    files[d->file_count] = gf_strdup(path, err);
+    if (files[d->file_count] == NULL)
+        return GF_ENOMEM;
+    loading l = {.d = d,
+                 .opt = *opt,
+                 .automatic = opt->format == GF_DATA_AUTO,
+                 .file = files[d->file_count++]};
+    TRY(gf_records_read(path, load_record, &l, err));
+    if (l.records == 0)
+        return gf_fail(err, GF_EINPUT, "%s: the file holds no record", path);
+    return GF_OK;
+}
+
+gf_status gf_dataset_load(gf_dataset *d, char *const *files, int count, const gf_data_options *opt,
+                          gf_err *err)
+{
+    for (int i = 0; i < count; i++)
+        TRY(load_file(d, files[i], opt, err));
+    return GF_OK;
+}
+
+void gf_dataset_free(gf_dataset *d)
+{
+    for (int64_t i = 0; i < d->count; i++)
+        free_example(&d->example[i]);
+    free(d->example);
+    for (int i = 0; i < d->file_count; i++)
+        free(d->files[i]);
+    free(d->files);
+    *d = (gf_dataset){0};
+}
+
+/* ---- duplicates -------------------------------------------------------------------------------
+ */
+
+static int order_ids(const void *a, const void *b)
+{
+    const gf_example *x = *(const gf_example *const *)a, *y = *(const gf_example *const *)b;
+    if (x->length != y->length)
+        return x->length < y->length ? -1 : 1;
+    return x->length == 0 ? 0 : memcmp(x->ids, y->ids, (size_t)x->length * sizeof *x->ids);
+}
+
+gf_status gf_dataset_duplicates(const gf_dataset *d, int64_t *count, gf_err *err)
+{
+    const gf_example **by_ids = gf_alloc((size_t)d->count, sizeof *by_ids, err);
+    *count = 0;
+    if (by_ids == NULL)
+        return GF_ENOMEM;
+    for (int64_t i = 0; i < d->count; i++)
+        by_ids[i] = &d->example[i];
+    qsort(by_ids, (size_t)d->count, sizeof *by_ids, order_ids);
+    for (int64_t i = 1; i < d->count; i++)
+        *count += order_ids(&by_ids[i - 1], &by_ids[i]) == 0;
+    free(by_ids);
+    return GF_OK;
+}
