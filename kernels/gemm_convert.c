@@ -55,64 +55,134 @@ static void halves_to_f32(float *out, const uint16_t *in, int64_t n)
         out[i] = gf_f16_to_f32(in[i]);
 }
 
-static void scale_i8(float *restrict out, const int8_t *restrict q, float d)
-{
-    for (int j = 0; j < QK; j++)
-        out[j] = d * (float)q[j];
-}
+/* ---- quantised blocks: 32 numbers of 8 bits, then d * q (+ m) -----------------------------------
+ */
 
-static void scale_add_i8(float *restrict out, const int8_t *restrict q, float d, float m)
-{
-    for (int j = 0; j < QK; j++)
-        out[j] = d * (float)q[j] + m;
-}
+#if defined(__AVX2__)
+typedef __m256i numbers;
 
 /* The low nibbles are the first half of the block, the high ones the second. */
-static void nibbles(int8_t *restrict q, const unsigned char *restrict qs, int bias)
+static inline numbers nibbles(const unsigned char *qs)
 {
-    for (int j = 0; j < QK / 2; j++) {
-        q[j] = (int8_t)((qs[j] & 15) - bias);
-        q[j + QK / 2] = (int8_t)((qs[j] >> 4) - bias);
-    }
+    const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)qs);
+    return _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(x, 4), x), _mm256_set1_epi8(15));
 }
 
-/* Nibbles with a fifth bit each, bit j of qh for element j. */
-static void five_bits(int8_t *restrict q, const unsigned char *restrict qh,
-                      const unsigned char *restrict qs, int bias)
+/* Bit j of qh is worth 16 in number j. */
+static inline numbers fifth_bits(const unsigned char *qh, numbers q)
+{
+    int32_t high;
+    memcpy(&high, qh, sizeof high);
+    const __m256i byte = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2,
+                                          2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+    const __m256i bit = _mm256_set1_epi64x((int64_t)0x8040201008040201u);
+    const __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(high), byte);
+    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(spread, bit), bit);
+    return _mm256_or_si256(q, _mm256_and_si256(set, _mm256_set1_epi8(16)));
+}
+
+static inline numbers minus(numbers q, int bias)
+{
+    return _mm256_sub_epi8(q, _mm256_set1_epi8((char)bias));
+}
+
+static inline numbers bytes(const unsigned char *qs)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)qs);
+}
+
+static inline void scale(float *out, numbers q, float d, float m, bool add)
+{
+#if defined(__AVX512F__)
+    for (int h = 0; h < 2; h++) {
+        const __m128i half = h ? _mm256_extracti128_si256(q, 1) : _mm256_castsi256_si128(q);
+        __m512 v = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(half));
+        v = _mm512_mul_ps(v, _mm512_set1_ps(d));
+        if (add)
+            v = _mm512_add_ps(v, _mm512_set1_ps(m));
+        _mm512_storeu_ps(out + 16 * h, v);
+    }
+#else
+    for (int h = 0; h < 2; h++) {
+        __m128i half = h ? _mm256_extracti128_si256(q, 1) : _mm256_castsi256_si128(q);
+        for (int e = 0; e < 2; e++, half = _mm_srli_si128(half, 8)) {
+            __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(half));
+            v = _mm256_mul_ps(v, _mm256_set1_ps(d));
+            if (add)
+                v = _mm256_add_ps(v, _mm256_set1_ps(m));
+            _mm256_storeu_ps(out + 16 * h + 8 * e, v);
+        }
+    }
+#endif
+}
+#else
+typedef struct {
+    int8_t q[QK];
+} numbers;
+
+static inline numbers nibbles(const unsigned char *qs)
+{
+    numbers n;
+    for (int j = 0; j < QK / 2; j++) {
+        n.q[j] = (int8_t)(qs[j] & 15);
+        n.q[j + QK / 2] = (int8_t)(qs[j] >> 4);
+    }
+    return n;
+}
+
+static inline numbers fifth_bits(const unsigned char *qh, numbers n)
 {
     uint32_t high;
     memcpy(&high, qh, sizeof high);
-    for (uint32_t j = 0; j < QK / 2; j++) {
-        q[j] = (int8_t)((int)((qs[j] & 15u) | (high >> j & 1u) << 4) - bias);
-        q[j + QK / 2] =
-            (int8_t)((int)((uint32_t)(qs[j] >> 4) | (high >> (j + QK / 2) & 1u) << 4) - bias);
-    }
+    for (int j = 0; j < QK; j++)
+        n.q[j] = (int8_t)(n.q[j] | (int)(high >> j & 1u) << 4);
+    return n;
 }
 
-static void block_to_f32(float *out, gf_dtype t, const unsigned char *p)
+static inline numbers minus(numbers n, int bias)
 {
-    int8_t q[QK];
-    const float d = half_at(p);
+    for (int j = 0; j < QK; j++)
+        n.q[j] = (int8_t)(n.q[j] - bias);
+    return n;
+}
+
+static inline numbers bytes(const unsigned char *qs)
+{
+    numbers n;
+    memcpy(n.q, qs, QK);
+    return n;
+}
+
+static inline void scale(float *out, numbers n, float d, float m, bool add)
+{
+    for (int j = 0; j < QK; j++)
+        out[j] = add ? d * (float)n.q[j] + m : d * (float)n.q[j];
+}
+#endif
+
+static void blocks_to_f32(float *out, gf_dtype t, const unsigned char *p, int64_t n)
+{
+    const float *const end = out + n;
     switch (t) {
     case GF_Q8_0:
-        memcpy(q, p + 2, QK);
-        scale_i8(out, q, d);
+        for (; out < end; out += QK, p += 34)
+            scale(out, bytes(p + 2), half_at(p), 0, false);
         break;
     case GF_Q4_0:
-        nibbles(q, p + 2, 8);
-        scale_i8(out, q, d);
+        for (; out < end; out += QK, p += 18)
+            scale(out, minus(nibbles(p + 2), 8), half_at(p), 0, false);
         break;
     case GF_Q4_1:
-        nibbles(q, p + 4, 0);
-        scale_add_i8(out, q, d, half_at(p + 2));
+        for (; out < end; out += QK, p += 20)
+            scale(out, nibbles(p + 4), half_at(p), half_at(p + 2), true);
         break;
     case GF_Q5_0:
-        five_bits(q, p + 2, p + 6, 16);
-        scale_i8(out, q, d);
+        for (; out < end; out += QK, p += 22)
+            scale(out, minus(fifth_bits(p + 2, nibbles(p + 6)), 16), half_at(p), 0, false);
         break;
     default: /* GF_Q5_1 */
-        five_bits(q, p + 4, p + 8, 0);
-        scale_add_i8(out, q, d, half_at(p + 2));
+        for (; out < end; out += QK, p += 24)
+            scale(out, fifth_bits(p + 4, nibbles(p + 8)), half_at(p), half_at(p + 2), true);
         break;
     }
 }
@@ -132,12 +202,8 @@ void GF_CPU(to_f32)(float *out, gf_dtype t, const void *in, int64_t n)
             out[i] = float_of((uint32_t)x[i] << 16);
         return;
     }
-    default: {
-        const unsigned char *p = in;
-        const int64_t size = gf_dtype_size(t);
-        for (int64_t i = 0; i < n; i += QK, p += size)
-            block_to_f32(out + i, t, p);
-    }
+    default:
+        blocks_to_f32(out, t, in, n);
     }
 }
 
