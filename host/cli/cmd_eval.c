@@ -3,7 +3,7 @@
 
 #include "base/file.h"
 #include "cli/inputs.h"
-#include "cli/number.h"
+#include "base/number.h"
 #include "train/plan.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
 #include "cli/commands.h"
 
 #include "cli/inputs.h"
-#include "cli/number.h"
+#include "base/number.h"
 #include "train/plan.h"
 
 #include <stdio.h>

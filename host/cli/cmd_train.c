@@ -2,7 +2,7 @@
 #include "cli/commands.h"
 
 #include "cli/inputs.h"
-#include "cli/number.h"
+#include "base/number.h"
 #include "cli/progress.h"
 #include "cli/record.h"
 #include "train/checkpoint.h"

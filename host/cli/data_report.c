@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "cli/number.h"
+#include "base/number.h"
 
 static int by_length(const void *a, const void *b)
 {

@@ -9,7 +9,7 @@
 
 #include "base/file.h"
 #include "cli/machine.h"
-#include "cli/number.h"
+#include "base/number.h"
 
 gf_status gf_describe_line(gf_buf *out, gf_err *err, const char *name, const char *fmt, ...)
 {

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "cli/describe.h"
-#include "cli/number.h"
+#include "base/number.h"
 
 static gf_status rope(const gf_rope_spec *r, gf_buf *out, gf_err *err)
 {

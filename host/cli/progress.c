@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cli/number.h"
+#include "base/number.h"
 
 enum { LINE = 256, BAR = 24 };
 

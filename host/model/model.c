@@ -1,6 +1,8 @@
 /* model.c - the whole pass over a row, and opening a model: plan by dry run, then for real. */
 #include "model/model.h"
 
+#include "base/number.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -216,12 +218,13 @@ gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *ad
     const size_t need = gf_arena_planned(arena);
     if (limit && need > limit) {
         st = gf_fail(
-            err, GF_EFIT,
-            "this needs %.2f GiB (weights %.2f, a row of %lld tokens %.2f) and has %.2f GiB",
-            (double)need / 0x1p30, (double)arena->part[GF_PART_WEIGHTS].peak / 0x1p30,
+            err, GF_EFIT, "this needs %s (weights %s, a row of %lld tokens %s) and has %s",
+            gf_number_bytes_short(need).text,
+            gf_number_bytes_short(arena->part[GF_PART_WEIGHTS].peak).text,
             (long long)opt->row_tokens,
-            (double)(arena->part[GF_PART_ACT].peak + arena->part[GF_PART_SCRATCH].peak) / 0x1p30,
-            (double)limit / 0x1p30);
+            gf_number_bytes_short(arena->part[GF_PART_ACT].peak + arena->part[GF_PART_SCRATCH].peak)
+                .text,
+            gf_number_bytes_short(limit).text);
         goto out;
     }
     TRYG(gf_arena_commit(arena, err));

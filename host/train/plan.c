@@ -1,6 +1,8 @@
 /* plan.c - see plan.h. */
 #include "train/plan.h"
 
+#include "base/number.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,21 +36,22 @@ static gf_status refuse(const gf_plan *p, const gf_files *files, const gf_adapte
         opt.row_tokens /= 2;
         TRY(gf_plan_row(&smaller, files, adapter, be, &opt, err));
     }
-    const bool fits = smaller.total + smaller.threads <= limit;
-    const double GiB = 0x1p30;
-    if (fits)
+    const gf_number need = gf_number_bytes_short(p->total + p->threads);
+    const gf_number have = gf_number_bytes_short(limit);
+    if (smaller.total + smaller.threads <= limit)
         return gf_fail(err, GF_EFIT,
-                       "a row of %lld tokens needs %.2f GiB of %.2f GiB; rows of %lld tokens would "
-                       "fit: --max-length %lld with --overlength drop or truncate, or a lower "
+                       "a row of %lld tokens needs %s of %s; rows of %lld tokens would fit: "
+                       "--max-length %lld with --overlength drop or truncate, or a lower "
                        "--row-tokens if no example is longer",
-                       (long long)p->row_tokens, (double)(p->total + p->threads) / GiB,
-                       (double)limit / GiB, (long long)opt.row_tokens, (long long)opt.row_tokens);
+                       (long long)p->row_tokens, need.text, have.text, (long long)opt.row_tokens,
+                       (long long)opt.row_tokens);
     return gf_fail(
         err, GF_EFIT,
-        "this model needs %.2f GiB for its weights and %.2f GiB for the adapter, and has "
-        "%.2f GiB: give it more (--memory-limit), a lower --lora-r, or a smaller base",
-        (double)p->part[GF_PART_WEIGHTS] / GiB, (double)p->part[GF_PART_SPACE] / GiB,
-        (double)limit / GiB);
+        "%s are not enough: the weights take %s, the adapter %s, the threads %s, a row of "
+        "%lld tokens the rest of %s; raise --memory-limit, or lower --lora-r or --threads",
+        have.text, gf_number_bytes_short(p->part[GF_PART_WEIGHTS]).text,
+        gf_number_bytes_short(p->part[GF_PART_SPACE]).text, gf_number_bytes_short(p->threads).text,
+        (long long)p->row_tokens, need.text);
 }
 
 gf_status gf_plan_choose(gf_plan *p, const gf_files *files, const gf_adapter *adapter,

@@ -133,7 +133,7 @@ static void kill_after(const bed *b, const char *name, int lines, bool resume)
     }
     for (int i = 0; i < 20000; i++) {
         char *count;
-        run_stdout(&count, "wc -l < %s", metrics);
+        run_stdout(&count, "cat %s | wc -l", metrics);
         const bool enough = atoi(count) >= lines;
         free(count);
         if (enough || waitpid(child, NULL, WNOHANG) == child)

@@ -1,5 +1,5 @@
 /* number.c - numbers for people. Contract: number.h. */
-#include "cli/number.h"
+#include "base/number.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* test_number.c - numbers for people. */
-#include "cli/number.h"
+#include "base/number.h"
 
 #include <criterion/criterion.h>
 #include <math.h>

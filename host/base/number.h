@@ -1,7 +1,7 @@
 /* number.h - numbers for people: bytes, counts, durations. By value, so that they stand inside a
  * printf: gf_number_bytes(n).text. */
-#ifndef GRAFT_HOST_CLI_NUMBER_H
-#define GRAFT_HOST_CLI_NUMBER_H
+#ifndef GRAFT_HOST_BASE_NUMBER_H
+#define GRAFT_HOST_BASE_NUMBER_H
 
 #include "graft/base.h"
 
