@@ -89,23 +89,17 @@ static gf_status add_part(gf_parts *p, int32_t added, size_t begin, size_t end, 
     return GF_OK;
 }
 
-/* Joiners count as word characters here, as in the regex engine that tokenizers' flag uses. */
-static bool word_character(uint32_t cp)
-{
-    return gf_is_word(cp) || cp == 0x200C || cp == 0x200D;
-}
-
 static bool stands_alone(const char *s, size_t n, size_t begin, size_t end)
 {
     uint32_t cp;
     if (begin > 0) {
         gf_utf8_next(s + gf_utf8_back(s, begin), &cp);
-        if (word_character(cp))
+        if (gf_is_word(cp))
             return false;
     }
     if (end < n) {
         gf_utf8_next(s + end, &cp);
-        if (word_character(cp))
+        if (gf_is_word(cp))
             return false;
     }
     return true;

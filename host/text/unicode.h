@@ -1,4 +1,5 @@
-/* unicode.h - stepping through checked UTF-8, and the character classes of Unicode 16 that tokenizers use. */
+/* unicode.h - stepping through checked UTF-8, and the character classes of Unicode 16 that
+ * tokenizers use. */
 #ifndef GRAFT_HOST_TEXT_UNICODE_H
 #define GRAFT_HOST_TEXT_UNICODE_H
 
@@ -40,8 +41,8 @@ size_t gf_utf8_bad(const char *s, size_t n);
 
 bool gf_is_space(uint32_t cp); /* White_Space */
 bool gf_is_number(uint32_t cp);
-bool gf_is_punctuation(uint32_t cp); /* category P and ASCII punctuation */
-bool gf_is_word(uint32_t cp);        /* alphabetic, marks, decimal digits, connectors */
+bool gf_is_punctuation(uint32_t cp); /* category P in Unicode 8, ASCII's */
+bool gf_is_word(uint32_t cp);        /* alphabetic, marks, digits, connectors, joiners */
 bool gf_is_composing(uint32_t cp);
 uint32_t gf_to_lower(uint32_t cp);
 /* A code point of the same category and UTF-8 length that older Unicode tables know; cp itself
