@@ -314,11 +314,14 @@ Test(merge, output_must_be_empty)
 
 Test(delta, chain_of_fused_sums)
 {
-    static const int64_t sizes[][3] = {{1, 1, 1},   {4, 16, 8}, {5, 17, 3},
-                                       {7, 40, 64}, {3, 15, 2}, {9, 33, 128}};
+    /* rows, columns, rank: edges alone, several blocks of columns, a rank too large to pack */
+    static const int64_t sizes[][3] = {{1, 1, 1},     {4, 16, 8},   {5, 17, 3},
+                                       {7, 40, 64},   {3, 15, 2},   {9, 33, 128},
+                                       {6, 300, 128}, {5, 50, 700}, {4, 32, 1100}};
     for (size_t s = 0; s < sizeof sizes / sizeof sizes[0]; s++) {
         const int64_t n = sizes[s][0], k = sizes[s][1], r = sizes[s][2];
-        float w[9 * 40], b[9 * 128], a[128 * 40], want[9 * 40];
+        float *w = calloc((size_t)(n * k), sizeof *w), *want = calloc((size_t)(n * k), sizeof *w);
+        float *b = calloc((size_t)(n * r), sizeof *b), *a = calloc((size_t)(r * k), sizeof *a);
         for (int64_t i = 0; i < n * r; i++)
             b[i] = made_value((uint64_t)i);
         for (int64_t i = 0; i < r * k; i++)
@@ -332,6 +335,10 @@ Test(delta, chain_of_fused_sums)
         }
         gf_delta_add(w, b, a, n, k, r, 1.7F);
         cr_expect_arr_eq(w, want, (size_t)(n * k) * sizeof *w, "case %zu", s);
+        free(w);
+        free(want);
+        free(a);
+        free(b);
     }
 }
 
