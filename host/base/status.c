@@ -21,8 +21,8 @@ gf_status gf_fail(gf_err *err, gf_status code, const char *fmt, ...)
 int gf_exit_code(gf_status status)
 {
     switch (status) {
-#define X(name, exit_code, text) \
-    case name:                   \
+#define X(name, exit_code, text)                                                                   \
+    case name:                                                                                     \
         return exit_code;
         GF_STATUS_LIST(X)
 #undef X

@@ -12,8 +12,8 @@ extern const int golden_count;
 /* Paths of the i-th case found, or NULL past the last one. The string is the caller's. */
 char *golden_case(int i);
 
-/* All of a tensor of expected.safetensors as f32 (or i32 left as it is); aborts the test if it is not
- * there. The caller frees it. */
+/* All of a tensor of expected.safetensors as f32 (or i32 left as it is); aborts the test if it is
+ * not there. The caller frees it. */
 void *golden_tensor(const gf_source *s, const char *name, int64_t *count);
 
 /* || a - b || / || b || */
