@@ -4,30 +4,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define TILE_ROWS 4       /* with TILE_COLS 16: eight 8-wide sums, and room for their operands, */
-#define TILE_COLS 16      /* in the sixteen vector registers of AVX2 */
-#define PACK_FLOATS 16384 /* 64 KB: a block of A that stays in cache while the rows pass */
-
-/* Inlined into one function for each instruction set. */
-#define INLINE static inline __attribute__((always_inline))
-
-/* A full tile. `step`: from row to row of A. */
-INLINE void tile(float *w, const float *b, const float *a, int64_t step, int64_t k, int64_t r,
-                 float scale)
-{
-    float sum[TILE_ROWS][TILE_COLS] = {{0}};
-    for (int64_t i = 0; i < r; i++)
-        for (int row = 0; row < TILE_ROWS; row++)
-            for (int col = 0; col < TILE_COLS; col++)
-                sum[row][col] = fmaf(b[row * r + i], a[i * step + col], sum[row][col]);
-    for (int row = 0; row < TILE_ROWS; row++)
-        for (int col = 0; col < TILE_COLS; col++)
-            w[row * k + col] += sum[row][col] * scale;
-}
-
-/* What is left at the edges; the same chain, so the same bits. */
-INLINE void edge(float *w, const float *b, const float *a, int64_t rows, int64_t cols, int64_t k,
-                 int64_t r, float scale)
+/* Elements one by one, in portable C. libm's fmaf is slow where the CPU has none; the bits are the
+ * same. */
+static void plain(float *w, const float *b, const float *a, int64_t rows, int64_t cols, int64_t k,
+                  int64_t r, float scale)
 {
     for (int64_t row = 0; row < rows; row++) {
         for (int64_t col = 0; col < cols; col++) {
@@ -39,10 +19,46 @@ INLINE void edge(float *w, const float *b, const float *a, int64_t rows, int64_t
     }
 }
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#define WITH_FMA __attribute__((target("avx2,fma")))
+
+#define LANES 8           /* f32 in a vector */
+#define TILE_ROWS 4       /* by TILE_COLS: eight sums, and room for their operands, */
+#define TILE_COLS 16      /* in the sixteen vector registers of AVX2 */
+#define PACK_FLOATS 16384 /* 64 KB: a block of A that stays in cache while the rows pass */
+
+/* A full tile. `step`: from row to row of A. */
+WITH_FMA static void tile(float *w, const float *b, const float *a, int64_t step, int64_t k,
+                          int64_t r, float scale)
+{
+    __m256 sum[TILE_ROWS][2];
+    for (int row = 0; row < TILE_ROWS; row++)
+        sum[row][0] = sum[row][1] = _mm256_setzero_ps();
+    for (int64_t i = 0; i < r; i++) {
+        const __m256 a0 = _mm256_loadu_ps(a + i * step);
+        const __m256 a1 = _mm256_loadu_ps(a + i * step + LANES);
+        for (int row = 0; row < TILE_ROWS; row++) {
+            const __m256 x = _mm256_broadcast_ss(b + row * r + i);
+            sum[row][0] = _mm256_fmadd_ps(x, a0, sum[row][0]);
+            sum[row][1] = _mm256_fmadd_ps(x, a1, sum[row][1]);
+        }
+    }
+    const __m256 s = _mm256_set1_ps(scale);
+    for (int row = 0; row < TILE_ROWS; row++) {
+        for (int half = 0; half < 2; half++) {
+            float *at = w + row * k + half * LANES;
+            const __m256 delta = _mm256_mul_ps(sum[row][half], s); /* rounded before the sum */
+            _mm256_storeu_ps(at, _mm256_add_ps(_mm256_loadu_ps(at), delta));
+        }
+    }
+}
+
 /* Columns [at, end) of all full tiles. Packed, because rows of A stand a power of two apart in most
  * models, where they would push each other out of the cache. */
-INLINE void block(float *w, const float *b, const float *a, int64_t rows, int64_t at, int64_t end,
-                  int64_t k, int64_t r, float scale)
+WITH_FMA static void block(float *w, const float *b, const float *a, int64_t rows, int64_t at,
+                           int64_t end, int64_t k, int64_t r, float scale)
 {
     float pack[PACK_FLOATS];
     const bool fits = r * (end - at) <= PACK_FLOATS;
@@ -56,23 +72,16 @@ INLINE void block(float *w, const float *b, const float *a, int64_t rows, int64_
                  fits ? TILE_COLS : k, k, r, scale);
 }
 
-INLINE void all(float *w, const float *b, const float *a, int64_t rows, int64_t k, int64_t r,
-                float scale)
+WITH_FMA static void tiled(float *w, const float *b, const float *a, int64_t rows, int64_t k,
+                           int64_t r, float scale)
 {
     const int64_t full_rows = rows / TILE_ROWS * TILE_ROWS, full_cols = k / TILE_COLS * TILE_COLS;
     int64_t cols = PACK_FLOATS / r / TILE_COLS * TILE_COLS;
     cols = cols < TILE_COLS ? TILE_COLS : cols;
     for (int64_t at = 0; at < full_cols; at += cols)
         block(w, b, a, full_rows, at, at + cols < full_cols ? at + cols : full_cols, k, r, scale);
-    edge(w + full_cols, b, a + full_cols, full_rows, k - full_cols, k, r, scale);
-    edge(w + full_rows * k, b + full_rows * r, a, rows - full_rows, k, k, r, scale);
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static void
-all_avx2(float *w, const float *b, const float *a, int64_t rows, int64_t k, int64_t r, float scale)
-{
-    all(w, b, a, rows, k, r, scale);
+    plain(w + full_cols, b, a + full_cols, full_rows, k - full_cols, k, r, scale);
+    plain(w + full_rows * k, b + full_rows * r, a, rows - full_rows, k, k, r, scale);
 }
 #endif
 
@@ -81,9 +90,9 @@ void gf_delta_add(float *w, const float *b, const float *a, int64_t rows, int64_
 {
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        all_avx2(w, b, a, rows, k, r, scale);
+        tiled(w, b, a, rows, k, r, scale);
         return;
     }
 #endif
-    all(w, b, a, rows, k, r, scale); /* libm's fmaf: slow, the same bits */
+    plain(w, b, a, rows, k, k, r, scale);
 }
