@@ -56,6 +56,8 @@ static gf_status attribute(gf_jrun *r, gf_jval v, const gf_jstr *name, bool *fou
         if (*found)
             return GF_OK;
     }
+    if (v.kind == GF_J_MACRO && name->size == 4 && memcmp(name->data, "name", 4) == 0)
+        return gf_jval_text(r, v.macro->name->data, v.macro->name->size, false, out);
     if (v.kind == GF_J_CYCLER && name->size == 7 && memcmp(name->data, "current", 7) == 0) {
         *out = v.l->item[v.l->pos];
         return GF_OK;

@@ -35,8 +35,8 @@ static gf_status walk(cJSON *j, const char **p, const char *end, gf_err *err)
         *p = s + n;
         const bool is_float =
             memchr(s, '.', n) != NULL || memchr(s, 'e', n) != NULL || memchr(s, 'E', n) != NULL;
-        /* up to 2^53 a double holds every integer */
-        if ((is_float || fabs(j->valuedouble) > 9007199254740992.0) && j->valuestring == NULL) {
+        /* below 2^53 a double holds every integer */
+        if ((is_float || fabs(j->valuedouble) >= 9007199254740992.0) && j->valuestring == NULL) {
             char *copy = cJSON_malloc(n + 1);
             if (copy == NULL)
                 return gf_fail(err, GF_ENOMEM, "a number of %zu bytes cannot be kept", n);
