@@ -144,7 +144,8 @@ static void put_key(gguf_writer *w, const char *arch, const char *name, uint32_t
 
 /* A GGUF of the made weights: q and k rows of a llama interleaved as the format wants, by the rule
  * of FORMATS 6.5 written out for itself: new row 2j = old j, new row 2j + 1 = old j + K/2. */
-static void made_gguf(const char *path, const gf_files *f, const char *arch, int32_t window)
+static void made_gguf(const char *path, const gf_files *f, const char *arch, int32_t window,
+                      const char *scaling, const float *divisor)
 {
     const gf_config *c = &f->config;
     const int64_t count = gf_names_count(c);
@@ -152,7 +153,7 @@ static void made_gguf(const char *path, const gf_files *f, const char *arch, int
     cr_assert(w.file);
     fwrite("GGUF", 1, 4, w.file);
     put_u32(&w, 3);
-    put_u64(&w, (uint64_t)count);
+    put_u64(&w, (uint64_t)count + (divisor ? 1 : 0));
     const struct {
         const char *name;
         int64_t value;
@@ -164,7 +165,14 @@ static void made_gguf(const char *path, const gf_files *f, const char *arch, int
                 {"attention.head_count_kv", c->G},
                 {"attention.sliding_window", window}};
     const int used = window > 0 ? 7 : 6;
-    put_u64(&w, (uint64_t)used + 3);
+    put_u64(&w, (uint64_t)used + 3 + (scaling ? 2 : 0));
+    if (scaling) {
+        const float four = 4;
+        put_key(&w, arch, "rope.scaling.type", GF_KV_STRING);
+        put_string(&w, scaling);
+        put_key(&w, arch, "rope.scaling.factor", GF_KV_F32);
+        fwrite(&four, sizeof four, 1, w.file);
+    }
     put_key(&w, "", "general.architecture", GF_KV_STRING);
     put_string(&w, arch);
     put_key(&w, "", "tokenizer.ggml.eos_token_id", GF_KV_U32);
@@ -187,6 +195,13 @@ static void made_gguf(const char *path, const gf_files *f, const char *arch, int
         w.offset += (uint64_t)(n.dim[0] * n.dim[1]) * 4 + 31;
         w.offset &= ~UINT64_C(31);
     }
+    if (divisor) {
+        put_string(&w, "rope_freqs.weight");
+        put_u32(&w, 1);
+        put_u64(&w, (uint64_t)c->K / 2);
+        put_u32(&w, 0); /* F32 */
+        put_u64(&w, w.offset);
+    }
     for (int64_t i = 0; i < count; i++) {
         gf_name n;
         gf_names_get(&n, c, i);
@@ -204,6 +219,10 @@ static void made_gguf(const char *path, const gf_files *f, const char *arch, int
         }
         free(data);
     }
+    while (ftell(w.file) % 32 != 0)
+        fputc(0, w.file);
+    if (divisor)
+        fwrite(divisor, sizeof *divisor, (size_t)c->K / 2, w.file);
     while (ftell(w.file) % 32 != 0)
         fputc(0, w.file);
     fclose(w.file);
@@ -246,7 +265,7 @@ Test(files, gguf_of_a_folder)
         char *path = made_path(dir, "made.gguf");
         gf_files f, g;
         OK(gf_files_open(&f, dir, err));
-        made_gguf(path, &f, cases[i].arch, cases[i].window);
+        made_gguf(path, &f, cases[i].arch, cases[i].window, NULL, NULL);
         OK(gf_files_open(&g, path, err));
         cr_expect_str_eq(g.config.family, cases[i].family);
         cr_expect_eq(g.config.tied, f.config.tied);
@@ -263,6 +282,44 @@ Test(files, gguf_of_a_folder)
     }
 }
 
+Test(files, gguf_rope)
+{
+    static const float divisor[4] = {1, 1, 3, 8}, broken[4] = {1, 1, 0, 8};
+    char *dir = made_model(llama, (made_options){.dtype = GF_F32});
+    char *path = made_path(dir, "made.gguf");
+    gf_files f, g;
+    OK(gf_files_open(&f, dir, err));
+    made_gguf(path, &f, "llama", 0, "yarn", NULL);
+    OK(gf_files_open(&g, path, err));
+    cr_expect(g.config.rope.type == GF_ROPE_YARN && g.config.rope.factor == 4 &&
+              g.config.rope.original_max == 64 && g.config.rope.beta_fast == 32);
+    gf_files_close(&g);
+    made_gguf(path, &f, "llama", 0, "linear", NULL);
+    OK(gf_files_open(&g, path, err));
+    cr_expect(g.config.rope.type == GF_ROPE_LINEAR && g.config.rope.factor == 4);
+    gf_files_close(&g);
+    made_gguf(path, &f, "llama", 0, NULL, divisor);
+    OK(gf_files_open(&g, path, err));
+    cr_assert(g.config.rope.divisor);
+    cr_expect_arr_eq(g.config.rope.divisor, divisor, sizeof divisor);
+    gf_files_close(&g);
+    static const struct {
+        const char *scaling;
+        const float *divisor;
+        gf_status want;
+    } bad_ones[] = {{NULL, broken, GF_EINPUT},
+                    {"linear", divisor, GF_EMISSING},
+                    {"longrope", NULL, GF_EMISSING}};
+    for (size_t i = 0; i < sizeof bad_ones / sizeof bad_ones[0]; i++) {
+        gf_err err = {0};
+        made_gguf(path, &f, "llama", 0, bad_ones[i].scaling, bad_ones[i].divisor);
+        cr_expect_eq(gf_files_open(&g, path, &err), bad_ones[i].want, "%zu: %s", i, err.text);
+    }
+    gf_files_close(&f);
+    free(path);
+    made_free(dir);
+}
+
 Test(files, gguf_refusals)
 {
     char *dir = made_model(llama, (made_options){.dtype = GF_F32});
@@ -270,15 +327,15 @@ Test(files, gguf_refusals)
     gf_files f, g;
     OK(gf_files_open(&f, dir, err));
     gf_err err = {0};
-    made_gguf(path, &f, "phi2", 0);
+    made_gguf(path, &f, "phi2", 0, NULL, NULL);
     cr_expect_eq(gf_files_open(&g, path, &err), GF_EMISSING);
     cr_expect(strstr(err.text, "no architecture phi2"), "%s", err.text);
     err = (gf_err){0};
-    made_gguf(path, &f, "qwen2", 0); /* which has biases */
+    made_gguf(path, &f, "qwen2", 0, NULL, NULL); /* which has biases */
     cr_expect_eq(gf_files_open(&g, path, &err), GF_EINPUT);
     cr_expect(strstr(err.text, "blk.0.attn_q.bias is missing"), "%s", err.text);
     err = (gf_err){0};
-    made_gguf(path, &f, "qwen2", 16);
+    made_gguf(path, &f, "qwen2", 16, NULL, NULL);
     cr_expect_eq(gf_files_open(&g, path, &err), GF_EMISSING);
     cr_expect(strstr(err.text, "sliding window"), "%s", err.text);
     gf_files_close(&f);
