@@ -1,8 +1,8 @@
 /* bench.h - what the subcommands of bench share: the clock, the peak that results are a share of,
  * and one way to print a result.
  *
- * A subcommand is a row of the table in main.c. Times are the best of many runs, with the peak
- * measured between them: other work on the machine then slows both. */
+ * A subcommand is a row of the table in main.c. Times are the best of many runs (of a step: the
+ * median), with the peak measured between them: other work on the machine then slows both. */
 #ifndef GRAFT_BENCH_H
 #define GRAFT_BENCH_H
 
@@ -10,16 +10,19 @@
 #include "pool.h"
 
 typedef struct {
-    int threads;     /* 0: run once with 1, once with all */
-    const char *isa; /* as --isa of graft */
-    int64_t tokens;  /* rows of the products */
-    double seconds;  /* to spend on one result */
-    bool json;       /* JSON lines instead of a table */
+    int threads;       /* 0: run once with 1, once with all */
+    const char *isa;   /* as --isa of graft */
+    int64_t tokens;    /* rows of the products */
+    double seconds;    /* to spend on one result */
+    bool json;         /* JSON lines instead of a table */
+    const char *model; /* step: folder or .gguf */
+    int64_t rank;      /* step: of the adapter */
+    int64_t steps;     /* step: that are measured */
 } bench_options;
 
 /* Returns an exit code. */
 typedef int bench_run(const bench_options *o);
-bench_run bench_roofline, bench_gemm;
+bench_run bench_roofline, bench_gemm, bench_step;
 
 double bench_now(void); /* seconds */
 

@@ -12,6 +12,7 @@ static const struct {
 } commands[] = {
     {"roofline", "peak of multiply-adds and copy bandwidth of this machine", bench_roofline},
     {"gemm", "the linear layers' products as a share of the peak", bench_gemm},
+    {"step", "whole training steps of --model: tokens/s, share of the peak, memory", bench_step},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -81,7 +82,7 @@ void bench_print(const bench_options *o, const char *what, const bench_value *v,
 static int usage(void)
 {
     fprintf(stderr, "usage: bench COMMAND [--threads N] [--isa NAME] [--tokens N] [--seconds X] "
-                    "[--json]\n");
+                    "[--json]\n             step also: --model PATH [--rank 16] [--steps 5]\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(stderr, "  %-10s %s\n", commands[i].name, commands[i].help);
     return 2;
@@ -103,6 +104,12 @@ static bool read_options(int argc, char **argv, bench_options *o)
         const bool number = end != value && *end == 0 && x > 0 && x < 1e6;
         if (strcmp(name, "--isa") == 0)
             o->isa = value;
+        else if (strcmp(name, "--model") == 0)
+            o->model = value;
+        else if (number && strcmp(name, "--rank") == 0)
+            o->rank = (int64_t)x;
+        else if (number && strcmp(name, "--steps") == 0)
+            o->steps = (int64_t)x;
         else if (number && strcmp(name, "--threads") == 0)
             o->threads = (int)x;
         else if (number && strcmp(name, "--tokens") == 0)
@@ -117,7 +124,7 @@ static bool read_options(int argc, char **argv, bench_options *o)
 
 int main(int argc, char **argv)
 {
-    bench_options o = {.isa = "auto", .tokens = 512, .seconds = 0.15};
+    bench_options o = {.isa = "auto", .tokens = 512, .seconds = 0.15, .rank = 16, .steps = 5};
     if (argc < 2 || !read_options(argc - 2, argv + 2, &o))
         return usage();
     for (int i = 0; i < COMMANDS; i++)
