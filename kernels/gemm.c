@@ -148,8 +148,8 @@ static void pack_rows(const work *w)
             int64_t begin, end, k0, k;
             if (part_in_block(p, &w->k, part, &begin, &end, &k0, &k))
                 GF_CPU(pack_a)
-                (w->a + i * height + begin * GF_MR, p->word, &p->g->part[part].a,
-                 p->g->part[part].mask, w->row + i, rows, k0, k, w->buf);
+            (w->a + i * height + begin * GF_MR, p->word, &p->g->part[part].a, p->g->part[part].mask,
+             w->row + i, rows, k0, k, w->buf);
         }
     }
 }
@@ -294,6 +294,19 @@ static void one_tile(const work *w, const place *at, const gf_runs *runs, const 
 /* ---- the loops
  * ------------------------------------------------------------------------------------ */
 
+/* Calls the sums of the panel of rows behind `at` into the cache: a tile begins by reading them. */
+static void call_sums(const plan *p, const place *at, int64_t columns)
+{
+    enum { LINE = 64 };
+    const int64_t size = p->park || p->g->c_dtype == GF_F32 ? 4 : 2;
+    const int64_t ld = p->park ? PARK_STRIPS * GF_STRIP : p->g->ldc;
+    const char *t = p->park ? (const char *)at->park
+                            : (const char *)p->g->c + (at->row * ld + at->column) * size;
+    for (int64_t i = GF_MR; i < 2 * GF_MR; i++)
+        for (int64_t j = 0; j < columns * size; j += LINE)
+            __builtin_prefetch(t + i * ld * size + j, 1, 3);
+}
+
 /* Tiles of columns [n0, n0 + n) of a group, whose B is packed, for all rows of the chunk. */
 static void all_tiles(const work *w, int group, int64_t n0, int64_t n, int64_t height,
                       const gf_runs *packed)
@@ -316,6 +329,8 @@ static void all_tiles(const work *w, int group, int64_t n0, int64_t n, int64_t h
                 .park = p->park ? w->park + i * PARK_STRIPS * GF_STRIP + park_column + j : NULL,
                 .bits = w->bits + i * MASK_BYTES + j / 8,
             };
+            if (j == 0 && i + 2 * GF_MR <= w->rows)
+                call_sums(p, &at, n);
             one_tile(w, &at, &runs, w->b + j * height);
         }
     }
@@ -336,8 +351,7 @@ static void one_group(const work *w, int group, int64_t s0, int64_t s1)
         if (w->k.masked_segment >= 0)
             for (int64_t i = 0; i < w->rows; i++)
                 GF_CPU(mask_bits)
-                (w->bits + i * MASK_BYTES, grp->segment[w->k.masked_segment].mask, w->row + i, n0,
-                 n);
+        (w->bits + i * MASK_BYTES, grp->segment[w->k.masked_segment].mask, w->row + i, n0, n);
         all_tiles(w, group, n0, n, height, &runs);
     }
 }

@@ -183,6 +183,16 @@ static bool ready(gf_word w, gf_dtype t, int64_t k)
     return (w == GF_WORD_F32 && t == GF_F32) || (w == GF_WORD_PAIR && t == GF_BF16 && k % 2 == 0);
 }
 
+/* Calls rows into the outer cache that will be packed next. Strided rows are beyond what the
+ * hardware foresees: without this a panel costs a wait on memory for each. */
+static void call_rows(const char *p, int64_t step, int64_t rows, int64_t bytes)
+{
+    enum { LINE = 64 };
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < bytes; i += LINE)
+            __builtin_prefetch(p + r * step + i, 0, 2);
+}
+
 /* A masked row: dropout is taken in f32 and rounded to A's type. */
 static void masked_row(float *out, gf_word w, const gf_operand *a, const gf_mask *mask, int64_t t,
                        int64_t k0, int64_t n)
@@ -202,6 +212,8 @@ void GF_CPU(pack_a)(float *dst, gf_word w, const gf_operand *a, const gf_mask *m
         const int64_t len = k - i < SLICE ? k - i : SLICE, words = gf_words(w, len);
         const char *src = at(a, m0, k0 + i);
         int64_t step = element_bytes(a->dtype, a->ld);
+        if (rows == GF_MR) /* the next panel's, most likely */
+            call_rows(src + rows * step, step, rows, element_bytes(a->dtype, len));
         if (!direct) {
             for (int64_t r = 0; r < rows; r++)
                 if (mask)
@@ -233,6 +245,8 @@ static void pack_strip_nt(float *dst, int64_t height, gf_word w, const gf_operan
         const int64_t len = k - i < SLICE ? k - i : SLICE, words = gf_words(w, len);
         const char *src = at(b, n0, k0 + i);
         int64_t step = element_bytes(b->dtype, b->ld);
+        if (n == GF_STRIP)
+            call_rows(src + n * step, step, n, element_bytes(b->dtype, len));
         if (!direct) {
             for (int64_t r = 0; r < n; r++)
                 row_to_words(buf + r * SLICE, w, b->dtype, src + r * step, len);
@@ -249,6 +263,8 @@ static void pack_strip_nt(float *dst, int64_t height, gf_word w, const gf_operan
 
 /* ---- B as [k,n]
  * ------------------------------------------------------------------------------------ */
+
+enum { AHEAD = 16 }; /* rows: some 500 cycles of packing, a wait on memory */
 
 /* One word row of a chunk of strips: `line` holds padded columns as words. */
 static void spread_line(float *dst, int64_t height, int64_t word, const float *line, int64_t n)
@@ -280,11 +296,13 @@ static void pack_nn_pairs(float *dst, int64_t height, const gf_operand *b, int64
     uint16_t *line = (uint16_t *)(void *)buf; /* two rows, and a third of zeros */
     const int64_t padded = (n + GF_STRIP - 1) / GF_STRIP * GF_STRIP;
     memset(line, 0, 3 * WIDTH * sizeof *line);
+    const int64_t step = element_bytes(b->dtype, b->ld), bytes = element_bytes(b->dtype, n);
     const bool direct = b->dtype == GF_BF16 && n == padded;
     for (int64_t i = 0; i < k; i += 2) {
         const uint16_t *row[2] = {line, line + 2 * WIDTH};
         for (int64_t h = 0; h < 2 && i + h < k; h++) {
             const char *src = at(b, k0 + i + h, n0);
+            call_rows(src + AHEAD * step, step, 1, bytes);
             if (direct) {
                 row[h] = (const uint16_t *)(const void *)src;
                 continue;
@@ -302,9 +320,11 @@ static void pack_nn(float *dst, int64_t height, gf_word w, const gf_operand *b, 
 {
     const int64_t padded = (n + GF_STRIP - 1) / GF_STRIP * GF_STRIP;
     const bool direct = w == GF_WORD_F32 && b->dtype == GF_F32 && n == padded;
+    const int64_t step = element_bytes(b->dtype, b->ld), bytes = element_bytes(b->dtype, n);
     memset(buf, 0, (size_t)padded * sizeof *buf);
     for (int64_t i = 0; i < k; i++) {
         const char *src = at(b, k0 + i, n0);
+        call_rows(src + AHEAD * step, step, 1, bytes);
         if (direct) {
             spread_line(dst, height, i, (const float *)(const void *)src, padded);
             continue;
