@@ -5,9 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "base/file.h"
-
-#define MODEL GRAFT_SHARED "/golden/llama-gqa/model"
+#define MODEL GRAFT_TESTS "/golden/cases/llama-gqa/model"
 
 enum { PROMPT = 11, NEW = 20, ROOM = 64 };
 
@@ -26,8 +24,6 @@ static void open_net(net *n, int64_t row_tokens)
                                   .row_tokens = row_tokens,
                                   .cache_tokens = ROOM};
     memset(n, 0, sizeof *n);
-    if (!gf_dir_exists(MODEL))
-        cr_skip_test("no " MODEL);
     cr_assert_eq(gf_files_open(&n->files, MODEL, &err), GF_OK, "%s", err.text);
     cr_assert_eq(gf_backend_open_cpu(&n->be, 2, "auto", &err), GF_OK, "%s", err.text);
     cr_assert_eq(gf_model_open(&n->m, &n->files, NULL, &n->be, &n->arena, &opt, 0, false, &err),
