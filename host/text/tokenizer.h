@@ -1,11 +1,13 @@
-/* tokenizer.h - byte-level BPE and SentencePiece-style BPE with byte fallback, from tokenizer.json or
- * from a GGUF's metadata (FORMATS 3, 6.3). One object for training, evaluation, generation, export. */
+/* tokenizer.h - byte-level BPE and SentencePiece-style BPE with byte fallback, from tokenizer.json
+ * or from a GGUF's metadata (FORMATS 3, 6.3). One object for training, evaluation, generation,
+ * export. */
 #ifndef GRAFT_HOST_TEXT_TOKENIZER_H
 #define GRAFT_HOST_TEXT_TOKENIZER_H
 
 #include "format/gguf.h"
 #include "graft/base.h"
 
+/* Encoding, decoding and gf_tokenizer_pieces use work space inside: one thread at a time. */
 typedef struct gf_tokenizer gf_tokenizer;
 
 /* From DIR/tokenizer.json (with DIR/tokenizer_config.json, special_tokens_map.json where present,
@@ -14,8 +16,10 @@ gf_status gf_tokenizer_open(gf_tokenizer **t, const char *dir, gf_err *err);
 gf_status gf_tokenizer_open_gguf(gf_tokenizer **t, const gf_gguf *g, gf_err *err);
 void gf_tokenizer_free(gf_tokenizer *t);
 
-/* Token ids with the byte where each token starts in the text that was given (normalizers are
- * tracked; tokens that a post-processor adds start at 0 or at the text's end). */
+/* Token ids with the byte where each token starts in the text that was given. Starts never go back.
+ * Tokens that a post-processor adds start at 0 or at the text's end; a prepended space where the
+ * text behind it does; the parts of a character in bytes at their own byte; what a normal form
+ * changed at the first byte of the base character with its marks. */
 typedef struct {
     int32_t *id;
     int64_t *start;
@@ -38,7 +42,7 @@ gf_status gf_tokenizer_pieces(gf_tokenizer *t, const char *text, size_t size,
                               gf_status (*emit)(void *ctx, const char *piece, size_t n), void *ctx,
                               gf_err *err);
 
-int32_t gf_tokenizer_size(const gf_tokenizer *t); /* highest id + 1 */
+int32_t gf_tokenizer_size(const gf_tokenizer *t);                  /* highest id + 1 */
 int32_t gf_tokenizer_id(const gf_tokenizer *t, const char *token); /* -1: no such token */
 const char *gf_tokenizer_token(const gf_tokenizer *t, int32_t id); /* NULL: none */
 bool gf_tokenizer_is_special(const gf_tokenizer *t, int32_t id);

@@ -85,7 +85,6 @@ typedef struct {
     size_t slots;
     gf_merge *merge;
     size_t merge_slots, merges;
-    int32_t max_rank;
 } gf_vocab;
 
 gf_status gf_vocab_reserve(gf_vocab *v, size_t tokens, size_t merges, gf_err *err);

@@ -212,8 +212,6 @@ gf_status gf_vocab_merge(gf_vocab *v, const char *left, size_t nl, const char *r
     gf_merge *m = merge_slot(v, pair_key(a, b));
     v->merges += m->key == UINT64_MAX;
     *m = (gf_merge){.key = pair_key(a, b), .rank = rank, .id = id};
-    if (rank > v->max_rank)
-        v->max_rank = rank;
     return GF_OK;
 }
 
