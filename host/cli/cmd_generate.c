@@ -50,12 +50,12 @@ static gf_status complete(gf_session *s, int32_t *ids, int64_t count, gf_err *er
     gf_buf text = {0};
     gf_status st = GF_OK;
     TRYG(gf_stops_find(&stops, s, o->messages != NULL, err));
+    TRYG(gf_session_model(s, GF_USE_GENERATE, count < PIECE ? count : PIECE, total, err));
     if (most > 0 && total > most)
         fprintf(stderr,
                 "graft: note: %lld tokens of prompt and up to %lld new ones may pass the %lld that "
                 "the model was made for\n",
                 (long long)count, (long long)o->max_new_tokens, (long long)most);
-    TRYG(gf_session_model(s, GF_USE_GENERATE, count < PIECE ? count : PIECE, total, err));
     const gf_generate_options opt = {.sampling = gf_sampling_of(o),
                                      .max_new_tokens = o->max_new_tokens,
                                      .stop = stops.id,
