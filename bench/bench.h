@@ -15,6 +15,7 @@ typedef struct {
     int64_t tokens;    /* rows of the products */
     double seconds;    /* to spend on one result */
     bool json;         /* JSON lines instead of a table */
+    bool cpu_time;     /* the process's CPU time by its threads: for a machine that others use */
     const char *model; /* step: folder or .gguf */
     int64_t rank;      /* step: of the adapter */
     int64_t steps;     /* step: that are measured */
@@ -24,7 +25,8 @@ typedef struct {
 typedef int bench_run(const bench_options *o);
 bench_run bench_roofline, bench_gemm, bench_step;
 
-double bench_now(void); /* seconds */
+/* Seconds: wall, or with --cpu-time those of the backend opened last. */
+double bench_now(void);
 
 /* Opens a backend or says on stderr why not. */
 bool bench_open(gf_backend *be, const bench_options *o, int threads);

@@ -16,18 +16,28 @@ static const struct {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
+static struct {
+    clockid_t id;
+    double threads;
+} source = {CLOCK_MONOTONIC, 1};
+
 double bench_now(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+    clock_gettime(source.id, &t);
+    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / source.threads;
 }
 
 bool bench_open(gf_backend *be, const bench_options *o, int threads)
 {
     gf_err err = {0};
-    if (gf_backend_open_cpu(be, threads, o->isa, &err) == GF_OK)
+    if (gf_backend_open_cpu(be, threads, o->isa, &err) == GF_OK) {
+        if (o->cpu_time) {
+            source.id = CLOCK_PROCESS_CPUTIME_ID;
+            source.threads = gf_backend_threads(be);
+        }
         return true;
+    }
     fprintf(stderr, "bench: %s\n", err.text);
     return false;
 }
@@ -81,8 +91,10 @@ void bench_print(const bench_options *o, const char *what, const bench_value *v,
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: bench COMMAND [--threads N] [--isa NAME] [--tokens N] [--seconds X] "
-                    "[--json]\n             step also: --model PATH [--rank 16] [--steps 5]\n");
+    fprintf(
+        stderr,
+        "usage: bench COMMAND [--threads N] [--isa NAME] [--tokens N] [--seconds X] "
+        "[--json] [--cpu-time]\n             step also: --model PATH [--rank 16] [--steps 5]\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(stderr, "  %-10s %s\n", commands[i].name, commands[i].help);
     return 2;
@@ -94,6 +106,10 @@ static bool read_options(int argc, char **argv, bench_options *o)
         const char *name = argv[i];
         if (strcmp(name, "--json") == 0) {
             o->json = true;
+            continue;
+        }
+        if (strcmp(name, "--cpu-time") == 0) {
+            o->cpu_time = true;
             continue;
         }
         if (i + 1 >= argc)

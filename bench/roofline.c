@@ -169,9 +169,10 @@ int bench_roofline(const bench_options *o)
     for (int c = 0; c < n; c++) {
         for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
             gf_backend be;
-            gf_err err = {0};
-            if (gf_backend_open_cpu(&be, counts[c], isas[i], &err) != GF_OK)
-                continue; /* this CPU lacks it */
+            bench_options one = *o;
+            one.isa = isas[i];
+            if (!bench_open(&be, &one, counts[c]))
+                continue; /* said on stderr: this CPU lacks it */
             double f32 = 0, bf16 = 0;
             for (const double end = bench_now() + o->seconds; bench_now() < end;) {
                 const double a = bench_peak(&be, false), b = bench_peak(&be, true);
