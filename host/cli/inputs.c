@@ -103,7 +103,7 @@ static gf_status read_pattern(gf_pattern **out, int *count, const char *text, co
     cJSON_ArrayForEach(item, root)
     {
         const double x = item->valuedouble;
-        if (!cJSON_IsNumber(item) || !(x > 0) || (whole && x != floor(x))) {
+        if (!cJSON_IsNumber(item) || !(x > 0) || isinf(x) || (whole && x != floor(x))) {
             st = gf_fail(err, GF_EARG, "%s: %s wants a positive %s", option, item->string,
                          whole ? "whole number" : "number");
             goto out;

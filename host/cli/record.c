@@ -199,6 +199,18 @@ static gf_status write_plan(gf_buf *b, const gf_record *r, gf_err *err)
                          p->threads, (long long)p->row.flops);
 }
 
+/* What --lora-r and its like came to; with --init-adapter they come from there. */
+static gf_status write_adapter(const gf_adapter *ad, gf_buf *b, gf_err *err)
+{
+    const gf_peft_config *c = &ad->config;
+    TRY(gf_buf_printf(b, err, "  \"adapter\": {\"r\":%lld,\"lora_alpha\":", (long long)c->r));
+    TRY(gf_json_number(b, c->lora_alpha, err));
+    TRY(gf_buf_str(b, ",\"lora_dropout\":", err));
+    TRY(gf_json_number(b, c->lora_dropout, err));
+    return gf_buf_printf(b, err, ",\"use_rslora\":%s,\"modules\":%d,\"parameters\":%lld},\n",
+                         c->use_rslora ? "true" : "false", ad->count, (long long)ad->size);
+}
+
 static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err *err)
 {
     char when[32];
@@ -214,15 +226,15 @@ static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err
     TRY(gf_options_json(s->o, b, err));
     TRY(gf_buf_printf(b, err, ",\n  \"model\": {\"family\":\"%s\",\"files\":%s},\n",
                       s->files.config.family, r->base));
+    TRY(write_adapter(&s->adapter, b, err));
     TRY(gf_buf_str(b, "  \"data\": ", err));
     TRY(hash_list(b, &s->o->data, true, err));
     TRY(gf_buf_str(b, ",\n  \"eval_data\": ", err));
     TRY(hash_list(b, &s->o->eval_data, true, err));
     TRY(gf_buf_str(b, ",\n  \"chat_template_sha256\": ", err));
     TRY(template_hash(s, b, err));
-    TRY(gf_buf_printf(
-        b, err, ",\n  \"examples\": %lld,\n  \"eval_examples\": %lld,\n  \"parameters\": %lld,\n",
-        (long long)r->examples, (long long)r->eval_examples, (long long)s->adapter.size));
+    TRY(gf_buf_printf(b, err, ",\n  \"examples\": %lld,\n  \"eval_examples\": %lld,\n",
+                      (long long)r->examples, (long long)r->eval_examples));
     TRY(gf_buf_printf(
         b, err,
         "  \"backend\": {\"device\":\"cpu\",\"isa\":\"%s\",\"threads\":%d,\"ranks\":%d,"

@@ -68,8 +68,23 @@ static gf_status read_matrix(const gf_source *s, const gf_lora *lo, int matrix, 
     return st;
 }
 
+/* PEFT saves the untouched embedding and head beside an adapter that once was about them. */
+static bool is_base_copy(const char *tensor)
+{
+    static const char *const copies[] = {".embed_tokens.base_layer.weight",
+                                         ".lm_head.base_layer.weight"};
+    for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+        const size_t n = strlen(tensor), m = strlen(copies[i]);
+        if (n >= m && !strcmp(tensor + n - m, copies[i]))
+            return true;
+    }
+    return false;
+}
+
 static bool is_ours(const gf_adapter *ad, const char *tensor)
 {
+    if (is_base_copy(tensor))
+        return true;
     for (int i = 0; i < ad->count; i++)
         for (int matrix = 0; matrix < MATRICES; matrix++)
             if (!strcmp(tensor, name_of(&ad->lora[i], matrix, "").text) ||
