@@ -217,7 +217,19 @@ static bool occurs(const gf_buf *whole, const char *text, size_t n, size_t from,
     return n == 0 || (low <= to && gf_jtext_find(whole->data, to, text, n, low) != SIZE_MAX);
 }
 
-/* The turn's content, or at least its last line: templates leave reasoning out, and quote. */
+/* What follows the last of the bytes in `ends`, trimmed, occurs and is not nothing. */
+static bool tail_occurs(const conversation *c, const char *s, size_t n, const char *ends,
+                        size_t from, size_t to)
+{
+    size_t k = n;
+    while (k > 0 && strchr(ends, s[k - 1]) == NULL)
+        k--;
+    k += gf_jtext_lstrip(s + k, n - k);
+    return k < n && occurs(&c->whole, s + k, n - k, from, to);
+}
+
+/* The turn's content; or at least its last line, or what follows a tag such as </think> or
+ * [/THINK]: templates leave reasoning out, and quote. */
 static bool content_occurs(const conversation *c, const cJSON *m, size_t from, size_t to)
 {
     const cJSON *content = member(m, "content");
@@ -228,14 +240,8 @@ static bool content_occurs(const conversation *c, const cJSON *m, size_t from, s
     const size_t skip = gf_jtext_lstrip(s, n);
     s += skip;
     n -= skip;
-    if (occurs(&c->whole, s, n, from, to))
-        return true;
-    const char *line = memrchr(s, '\n', n);
-    if (line == NULL)
-        return false;
-    line++;
-    const size_t rest = n - (size_t)(line - s), lead = gf_jtext_lstrip(line, rest);
-    return occurs(&c->whole, line + lead, rest - lead, from, to);
+    return occurs(&c->whole, s, n, from, to) || tail_occurs(c, s, n, "\n", from, to) ||
+           tail_occurs(c, s, n, ">]", from, to);
 }
 
 /* A common prefix that ends inside a token belongs to the next turn from that token's start on. */
