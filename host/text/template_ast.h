@@ -112,6 +112,24 @@ typedef struct {
 } gf_jnodes;
 gf_status gf_jnodes_add(gf_jparser *p, gf_jnodes *l, gf_jnode *n);
 
+/* A new node `n`, or return. */
+#define GF_JNODE(n, kind)                                                                          \
+    gf_jnode *const n = gf_jnode_new(p, (kind));                                                   \
+    do {                                                                                           \
+        if (n == NULL)                                                                             \
+            return gf_jparse_spent(p);                                                             \
+    } while (0)
+
+/* Counts children into a node's height, which is bounded. */
+gf_status gf_jnode_adopt(gf_jparser *p, gf_jnode *n, const gf_jnode *child);
+gf_status gf_jnode_adopt_all(gf_jparser *p, gf_jnode *n, const gf_jnodes *l);
+gf_status gf_jparse_enter(gf_jparser *p); /* one level of nesting more; p->depth-- leaves it */
+
+gf_status gf_jparse_primary(gf_jparser *p, gf_jnode **out);
+gf_status gf_jparse_call(gf_jparser *p, gf_jnode *a, gf_jnode **out);
+/* What follows *node by . [ ( and by `is`. */
+gf_status gf_jparse_postfix(gf_jparser *p, gf_jnode **node);
+gf_status gf_jparse_test(gf_jparser *p, gf_jnode **node);
 gf_status gf_jparse_expression(gf_jparser *p, bool conditional, gf_jnode **out);
 /* a, b, ...: one expression, or a tuple; ends at a tag's end, ')' or the name `end` (or NULL). */
 gf_status gf_jparse_tuple(gf_jparser *p, bool conditional, bool parens, const char *end,

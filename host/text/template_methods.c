@@ -323,20 +323,27 @@ static const gf_jmethod_row *methods_of(gf_jkind kind)
     }
 }
 
+static const gf_jmethod_row *find_row(const gf_jmethod_row *row, const gf_jstr *name)
+{
+    for (; row != NULL && row->name != NULL; row++)
+        if (strlen(row->name) == name->size && memcmp(row->name, name->data, name->size) == 0)
+            return row;
+    return NULL;
+}
+
 gf_status gf_jmethod_find(gf_jrun *r, gf_jval object, const gf_jstr *name, gf_jval *out)
 {
     *out = gf_jval_undefined(NULL);
-    for (const gf_jmethod_row *row = methods_of(object.kind); row != NULL && row->name != NULL;
-         row++) {
-        if (strlen(row->name) != name->size || memcmp(row->name, name->data, name->size) != 0)
-            continue;
-        gf_jmethod *m = gf_jarena_object(&r->arena, 1, sizeof *m, r->err);
-        if (m == NULL)
-            return gf_jrun_spent(r);
-        *m = (gf_jmethod){.row = row, .self = object};
-        *out = (gf_jval){.kind = GF_J_METHOD, .method = m};
-        break;
-    }
+    const gf_jmethod_row *row = find_row(methods_of(object.kind), name);
+    if (row == NULL && object.kind == GF_J_STR)
+        row = find_row(gf_jmethods_str_more, name);
+    if (row == NULL)
+        return GF_OK;
+    gf_jmethod *m = gf_jarena_object(&r->arena, 1, sizeof *m, r->err);
+    if (m == NULL)
+        return gf_jrun_spent(r);
+    *m = (gf_jmethod){.row = row, .self = object};
+    *out = (gf_jval){.kind = GF_J_METHOD, .method = m};
     return GF_OK;
 }
 

@@ -120,13 +120,6 @@ static gf_status expect_block_end(gf_jparser *p)
     return GF_OK;
 }
 
-#define NODE(n, kind)                                                                              \
-    gf_jnode *const n = gf_jnode_new(p, (kind));                                                   \
-    do {                                                                                           \
-        if (n == NULL)                                                                             \
-            return gf_jparse_spent(p);                                                             \
-    } while (0)
-
 static gf_status parse_statement(gf_jparser *p, gf_jnodes *into);
 
 static bool at_one_of(const gf_jparser *p, const char *const *ends)
@@ -142,7 +135,7 @@ static bool at_one_of(const gf_jparser *p, const char *const *ends)
 static gf_status parse_body(gf_jparser *p, const char *const *ends, gf_jnode **out)
 {
     const int start = p->tok->line;
-    NODE(body, GF_JN_BODY);
+    GF_JNODE(body, GF_JN_BODY);
     gf_jnodes l = {0};
     if (++p->depth > 200) /* the contract's depth */
         return gf_jparse_fail(p, "blocks nest too deeply");
@@ -154,7 +147,7 @@ static gf_status parse_body(gf_jparser *p, const char *const *ends, gf_jnode **o
             break;
         }
         if (p->tok->kind == GF_JT_DATA) {
-            NODE(n, GF_JN_DATA);
+            GF_JNODE(n, GF_JN_DATA);
             gf_jstr *s = gf_jarena_object(&p->t->arena, 1, sizeof *s, p->err);
             if (s == NULL)
                 return gf_jparse_spent(p);
@@ -164,7 +157,7 @@ static gf_status parse_body(gf_jparser *p, const char *const *ends, gf_jnode **o
             TRY(gf_jnodes_add(p, &l, n));
         } else if (p->tok->kind == GF_JT_PRINT_BEGIN) {
             p->tok++;
-            NODE(n, GF_JN_PRINT);
+            GF_JNODE(n, GF_JN_PRINT);
             TRY(gf_jparse_tuple(p, true, false, NULL, &n->a));
             if (p->tok->kind != GF_JT_PRINT_END)
                 return gf_jparse_fail(p, "expected }}");
@@ -266,7 +259,7 @@ static gf_status parse_params(gf_jparser *p, gf_jparams *params)
     while (!gf_jparse_op(p, ')')) {
         if (l.count > 0)
             TRY(gf_jparse_expect_op(p, ','));
-        NODE(n, GF_JN_NAME);
+        GF_JNODE(n, GF_JN_NAME);
         TRY(gf_jparse_expect_name(p, &n->name));
         if (gf_jparse_op(p, '='))
             TRY(gf_jparse_expression(p, true, &n->a));
@@ -354,7 +347,7 @@ static gf_status parse_print(gf_jparser *p, gf_jnodes *into)
     for (bool first = true; p->tok->kind != GF_JT_BLOCK_END; first = false) {
         if (!first)
             TRY(gf_jparse_expect_op(p, ','));
-        NODE(n, GF_JN_PRINT);
+        GF_JNODE(n, GF_JN_PRINT);
         TRY(gf_jparse_expression(p, true, &n->a));
         TRY(gf_jnodes_add(p, into, n));
     }
@@ -368,7 +361,7 @@ static gf_status parse_statement(gf_jparser *p, gf_jnodes *into)
         return gf_jparse_fail(p, "expected the name of a tag");
     if (gf_jparse_name(p, "print"))
         return parse_print(p, into);
-    NODE(n, GF_JN_SCOPE);
+    GF_JNODE(n, GF_JN_SCOPE);
     TRY(gf_jnodes_add(p, into, n));
     if (gf_jparse_name(p, "if"))
         return parse_if(p, n);

@@ -11,7 +11,13 @@ typedef struct {
     gf_jmethod_run run;
 } gf_jmethod_row;
 
-extern const gf_jmethod_row gf_jmethods_str[]; /* ends with a NULL name */
+extern const gf_jmethod_row gf_jmethods_str[], gf_jmethods_str_more[]; /* end with a NULL name */
+
+/* A part of v's text, as safe as v. */
+gf_status gf_jstr_part(gf_jrun *r, gf_jval v, size_t from, size_t to, gf_jval *out);
+/* Arguments of the wrong type are an error; `what` names the method. */
+gf_status gf_jstr_want(gf_jrun *r, const char *what, gf_jval v);
+gf_status gf_jint_want(gf_jrun *r, const char *what, gf_jval v, int64_t *out);
 
 /* 'u' upper, 'l' lower, 'c' capitalize, 't' title, 's' swapcase. */
 gf_status gf_jstr_case(gf_jrun *r, gf_jval v, int how, gf_jval *out);
