@@ -1,5 +1,11 @@
 /* template.h - a small interpreter of the Jinja dialect that chat templates use (FORMATS 3.11):
- * sandboxed (no files, no attributes but data), bounded in steps, output and depth. */
+ * sandboxed (no files, no attributes but data), bounded in steps, output and depth.
+ *
+ * As Jinja2 3.1 with trim_blocks and lstrip_blocks, but: integers have 64 bits and overflow is an
+ * error; an unknown filter or test is an error when it is reached; filters such as map read their
+ * input at once; list.append and its like work, which Python's sandbox refuses. Not there:
+ * include, import, extends, block, autoescape, recursive loops, the filters pprint, slice, wordwrap,
+ * xmlattr, urlize, striptags, filesizeformat, random. */
 #ifndef GRAFT_HOST_TEXT_TEMPLATE_H
 #define GRAFT_HOST_TEXT_TEMPLATE_H
 
@@ -18,7 +24,7 @@ typedef struct {
     const cJSON *tools;     /* NULL: none */
     const cJSON *documents; /* NULL: none */
     const char *bos_token, *eos_token, *pad_token, *unk_token;
-    const cJSON *extra;     /* object of further variables (enable_thinking, ...), or NULL */
+    const cJSON *extra; /* object of further variables (enable_thinking, ...), or NULL */
     bool add_generation_prompt;
     int64_t first_messages; /* only the first so many messages; 0: all, < 0: none */
 } gf_template_vars;
