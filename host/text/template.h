@@ -4,8 +4,8 @@
  * As Jinja2 3.1 with trim_blocks and lstrip_blocks, but: integers have 64 bits and overflow is an
  * error; an unknown filter or test is an error when it is reached; filters such as map read their
  * input at once; list.append and its like work, which Python's sandbox refuses. Not there:
- * include, import, extends, block, autoescape, recursive loops, the filters pprint, slice, wordwrap,
- * xmlattr, urlize, striptags, filesizeformat, random. */
+ * include, import, extends, block, autoescape, recursive loops, the filters pprint, slice,
+ * wordwrap, xmlattr, urlize, striptags, filesizeformat, random. */
 #ifndef GRAFT_HOST_TEXT_TEMPLATE_H
 #define GRAFT_HOST_TEXT_TEMPLATE_H
 
