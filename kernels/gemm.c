@@ -252,15 +252,14 @@ static void leave_tile(const gf_gemm *g, const place *at, float *t, int64_t ldt,
     }
 }
 
-/* t += dropout'(u) */
-static void add_masked(const gf_mask *m, const place *at, float *t, int64_t ldt, const float *u)
+/* t += dropout'(u); u is spent. */
+static void add_masked(const gf_mask *m, const place *at, float *t, int64_t ldt, float *u)
 {
     const float inverse = 1.0f / (1.0f - m->drop.p);
-    for (int i = 0; i < at->rows; i++) {
-        const uint8_t *bits = at->bits + (int64_t)i * MASK_BYTES;
-        float *d = t + i * ldt;
+    for (int i = 0; i < at->rows; i++, t += ldt, u += GF_NR) {
+        GF_CPU(mask_apply)(u, at->bits + (int64_t)i * MASK_BYTES, inverse, at->columns);
         for (int j = 0; j < at->columns; j++)
-            d[j] += bits[j / 8] >> (j % 8) & 1 ? u[i * GF_NR + j] * inverse : 0.0f;
+            t[j] += u[j];
     }
 }
 

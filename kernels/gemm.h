@@ -135,6 +135,9 @@ void GF_CPU(pack_b)(float *dst, int64_t height, gf_word w, const gf_operand *b, 
 /* bits[i / 8] bit i % 8 = dropout keeps channel c0 + i of token t, i < n; c0 a multiple of 8. */
 void GF_CPU(mask_bits)(uint8_t *bits, const gf_mask *m, int64_t t, int64_t c0, int64_t n);
 
+/* x[i] = bit i of bits ? x[i] * inverse : 0 */
+void GF_CPU(mask_apply)(float *x, const uint8_t *bits, float inverse, int64_t n);
+
 /* x[i] = keep ? x[i] / (1 - p) : 0 for channels c0 + i of token t. */
 void GF_CPU(mask_row)(float *x, const gf_mask *m, int64_t t, int64_t c0, int64_t n);
 

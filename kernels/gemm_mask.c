@@ -2,36 +2,114 @@
  * Contract: gemm.h; the definition: philox.c. */
 #include "gemm.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 enum { LANES = 16 }; /* counters in flight: one AVX-512 register of 32-bit words */
+
+#if defined(__AVX512F__)
+typedef __m512i words;
+enum { WIDTH = 16 };
+static inline words set1(uint32_t x)
+{
+    return _mm512_set1_epi32((int32_t)x);
+}
+static inline words both(words a, words b)
+{
+    return _mm512_xor_si512(a, b);
+}
+static inline words count_up(uint32_t first)
+{
+    return _mm512_add_epi32(
+        set1(first), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+/* Both halves of the 64-bit products with m: even and odd lanes apart. */
+static inline words multiply(words a, words m, words *high)
+{
+    const words even = _mm512_mul_epu32(a, m), odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), m);
+    *high = _mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), 0xAAAA, odd);
+    return _mm512_mask_mov_epi32(even, 0xAAAA, _mm512_slli_epi64(odd, 32));
+}
+static inline void put(uint32_t *out, words a)
+{
+    _mm512_storeu_si512(out, a);
+}
+#elif defined(__AVX2__)
+typedef __m256i words;
+enum { WIDTH = 8 };
+static inline words set1(uint32_t x)
+{
+    return _mm256_set1_epi32((int32_t)x);
+}
+static inline words both(words a, words b)
+{
+    return _mm256_xor_si256(a, b);
+}
+static inline words count_up(uint32_t first)
+{
+    return _mm256_add_epi32(set1(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline words multiply(words a, words m, words *high)
+{
+    const words even = _mm256_mul_epu32(a, m), odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), m);
+    *high = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA);
+    return _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA);
+}
+static inline void put(uint32_t *out, words a)
+{
+    _mm256_storeu_si256((__m256i *)(void *)out, a);
+}
+#else
+typedef uint32_t words;
+enum { WIDTH = 1 };
+static inline words set1(uint32_t x)
+{
+    return x;
+}
+static inline words both(words a, words b)
+{
+    return a ^ b;
+}
+static inline words count_up(uint32_t first)
+{
+    return first;
+}
+static inline words multiply(words a, words m, words *high)
+{
+    const uint64_t p = (uint64_t)a * m;
+    *high = (uint32_t)(p >> 32);
+    return (uint32_t)p;
+}
+static inline void put(uint32_t *out, words a)
+{
+    *out = a;
+}
+#endif
 
 /* Philox4x32-10 on LANES counters that differ in their last word only. */
 static void philox_lanes(uint32_t out[4][LANES], const uint32_t counter[3], uint32_t last,
                          const uint32_t key[2])
 {
-    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
-    uint32_t k0 = key[0], k1 = key[1];
-    for (uint32_t l = 0; l < LANES; l++) {
-        c0[l] = counter[0];
-        c1[l] = counter[1];
-        c2[l] = counter[2];
-        c3[l] = last + l;
-    }
-    for (int round = 0; round < 10; round++) {
-        for (int l = 0; l < LANES; l++) {
-            const uint64_t p0 = (uint64_t)0xD2511F53u * c0[l], p1 = (uint64_t)0xCD9E8D57u * c2[l];
-            c0[l] = (uint32_t)(p1 >> 32) ^ c1[l] ^ k0;
-            c2[l] = (uint32_t)(p0 >> 32) ^ c3[l] ^ k1;
-            c1[l] = (uint32_t)p1;
-            c3[l] = (uint32_t)p0;
+    for (uint32_t l = 0; l < LANES; l += WIDTH) {
+        words c0 = set1(counter[0]), c1 = set1(counter[1]), c2 = set1(counter[2]);
+        words c3 = count_up(last + l);
+        uint32_t k0 = key[0], k1 = key[1];
+        for (int round = 0; round < 10; round++) {
+            words high0, high1;
+            const words low0 = multiply(c0, set1(0xD2511F53u), &high0);
+            const words low1 = multiply(c2, set1(0xCD9E8D57u), &high1);
+            c0 = both(both(high1, c1), set1(k0));
+            c2 = both(both(high0, c3), set1(k1));
+            c1 = low1;
+            c3 = low0;
+            k0 += 0x9E3779B9u; /* Weyl increments of the paper */
+            k1 += 0xBB67AE85u;
         }
-        k0 += 0x9E3779B9u; /* Weyl increments of the paper */
-        k1 += 0xBB67AE85u;
-    }
-    for (int l = 0; l < LANES; l++) {
-        out[0][l] = c0[l];
-        out[1][l] = c1[l];
-        out[2][l] = c2[l];
-        out[3][l] = c3[l];
+        put(out[0] + l, c0);
+        put(out[1] + l, c1);
+        put(out[2] + l, c2);
+        put(out[3] + l, c3);
     }
 }
 
@@ -84,6 +162,28 @@ void GF_CPU(mask_bits)(uint8_t *bits, const gf_mask *m, int64_t t, int64_t c0, i
     }
 }
 
+void GF_CPU(mask_apply)(float *x, const uint8_t *bits, float inverse, int64_t n)
+{
+    int64_t i = 0;
+#if defined(__AVX512F__)
+    for (; i + 16 <= n; i += 16) {
+        const __mmask16 keep = (__mmask16)(bits[i / 8] | bits[i / 8 + 1] << 8);
+        _mm512_storeu_ps(
+            x + i, _mm512_maskz_mul_ps(keep, _mm512_loadu_ps(x + i), _mm512_set1_ps(inverse)));
+    }
+#elif defined(__AVX2__)
+    const __m256i bit = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    for (; i + 8 <= n; i += 8) {
+        const __m256i keep =
+            _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(bits[i / 8]), bit), bit);
+        const __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + i), _mm256_set1_ps(inverse));
+        _mm256_storeu_ps(x + i, _mm256_and_ps(v, _mm256_castsi256_ps(keep)));
+    }
+#endif
+    for (; i < n; i++)
+        x[i] = bits[i / 8] >> (i % 8) & 1 ? x[i] * inverse : 0.0f;
+}
+
 void GF_CPU(mask_row)(float *x, const gf_mask *m, int64_t t, int64_t c0, int64_t n)
 {
     enum { SLICE = 8 * LANES };
@@ -92,7 +192,6 @@ void GF_CPU(mask_row)(float *x, const gf_mask *m, int64_t t, int64_t c0, int64_t
         uint8_t bits[LANES];
         const int64_t len = n - i < SLICE ? n - i : SLICE;
         GF_CPU(mask_bits)(bits, m, t, c0 + i, len);
-        for (int64_t j = 0; j < len; j++)
-            x[i + j] = bits[j / 8] >> (j % 8) & 1 ? x[i + j] * inverse : 0.0f;
+        GF_CPU(mask_apply)(x + i, bits, inverse, len);
     }
 }
