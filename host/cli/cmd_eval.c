@@ -88,6 +88,10 @@ gf_status gf_cmd_eval(const gf_options *o, gf_err *err)
     TRYG(gf_comm_open(&comm, err));
     TRYG(gf_session_data_options(&s, &opt, err));
     TRYG(gf_dataset_load(&data, o->data.item, o->data.count, &opt, err));
+    if (data.count == 0) {
+        st = gf_fail(err, GF_EINPUT, "%s: no example is left to evaluate", o->data.item[0]);
+        goto out;
+    }
     TRYG(open_model(&s, &data, err));
     if (o->per_example && !(nll = gf_alloc((size_t)data.count, sizeof *nll, err))) {
         st = GF_ENOMEM;
@@ -95,6 +99,7 @@ gf_status gf_cmd_eval(const gf_options *o, gf_err *err)
     }
     TRYG(gf_evaluate(&e, nll, &s.model, &data, &comm, err));
     if (comm.rank == 0) {
+        gf_inputs_say_overlength(o->data.item[0], &data);
         TRYG(report(o, &e, err));
         if (nll)
             TRYG(write_per_example(&data, nll, o->per_example, err));

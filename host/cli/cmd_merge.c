@@ -4,7 +4,6 @@
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "model/merge.h"
-#include "train/checkpoint.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -28,7 +27,6 @@ gf_status gf_cmd_merge(const gf_options *o, gf_err *err)
     bool terminal = isatty(STDERR_FILENO);
     gf_status st = GF_OK;
     gf_session_start(&s, o);
-    TRYG(gf_output_dir_check(o->output_dir, false, err));
     TRYG(gf_session_files(&s, err));
     TRYG(gf_session_tokenizer(&s, false, err));
     const gf_merge_options opt = {.adapter = o->adapter,

@@ -141,9 +141,8 @@ static void report_start(const run *r)
             r->o->data.item[0], (long long)r->data.count, gf_number_count(tokens).text,
             gf_number_count(trained).text, (long long)r->t.opt.schedule.total,
             (long long)ld->batch);
-    if (r->data.dropped || r->data.truncated)
-        fprintf(stderr, "graft: over --max-length: %lld dropped, %lld truncated\n",
-                (long long)r->data.dropped, (long long)r->data.truncated);
+    gf_inputs_say_overlength(r->o->data.item[0], &r->data);
+    gf_inputs_say_overlength("evaluation data", &r->eval);
     fprintf(stderr,
             "graft: %s parameters in %d modules; rows of %lld tokens; memory %s; %s, %d %s\n",
             gf_number_count(r->s.adapter.size).text, r->s.adapter.count, (long long)p->row_tokens,
@@ -226,8 +225,8 @@ static gf_status finish(run *r, gf_err *err)
         gf_progress_end(&r->progress);
         st = write_outputs(r, err);
         if (st == GF_OK)
-            fprintf(stderr, "graft: %s: adapter, tokenizer, metrics.jsonl, run.json\n",
-                    r->o->output_dir);
+            fprintf(stderr, "graft: %s: adapter, %smetrics.jsonl, run.json\n", r->o->output_dir,
+                    r->s.tokenizer ? "tokenizer, " : "");
     }
     return gf_comm_agree(&r->comm, st, err);
 }

@@ -4,6 +4,7 @@
 #include "train/split.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -265,6 +266,13 @@ gf_train_options gf_inputs_training(const gf_options *o, int64_t examples)
         .save_total_limit = o->save_total_limit,
         .output_dir = o->output_dir,
     };
+}
+
+void gf_inputs_say_overlength(const char *name, const gf_dataset *data)
+{
+    if (data->dropped || data->truncated)
+        fprintf(stderr, "graft: %s: over --max-length: %lld dropped, %lld truncated\n", name,
+                (long long)data->dropped, (long long)data->truncated);
 }
 
 int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval)

@@ -19,6 +19,9 @@ gf_model_options gf_inputs_model(const gf_session *s);
 /* Schedule, optimizer and intervals for a data set of `examples`. */
 gf_train_options gf_inputs_training(const gf_options *o, int64_t examples);
 
+/* A line on stderr if examples over --max-length were dropped or truncated (law 1). */
+void gf_inputs_say_overlength(const char *name, const gf_dataset *data);
+
 /* Longest example of both sets. */
 int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval);
 

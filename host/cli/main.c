@@ -1,6 +1,7 @@
 /* main.c - the program: options, one command, one line for what failed, the exit code. */
 #include "cli/commands.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 static gf_status run(const gf_options *o, gf_err *err)
@@ -48,6 +49,9 @@ static void print_error(gf_status status, gf_err *err)
 
 int main(int argc, char *argv[])
 {
+    /* A full disk quota or a closed pipe is an error to report like any other, not a death. */
+    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGPIPE, SIG_IGN);
     gf_options o = {0};
     gf_err err = {0};
     gf_status st = gf_options_parse(&o, argc, argv, &err);

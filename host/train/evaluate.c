@@ -42,6 +42,25 @@ static void share_losses(const gf_model *m, const gf_loader *ld, int64_t row, in
     }
 }
 
+/* A loss that is not finite, with the example that it is in. */
+static gf_status count_losses(gf_eval *sum, gf_model *m, const gf_loader *ld, int64_t row,
+                              gf_err *err)
+{
+    const float *nll = m->nll.data;
+    int64_t at = 0;
+    if (gf_count_losses(m, &sum->loss, &sum->correct, NULL) == GF_OK)
+        return GF_OK;
+    for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
+        const gf_example *e = &ld->data->example[ld->pick[i]];
+        for (int64_t t = 0; t < e->trained; t++)
+            if (!isfinite(nll[at++]))
+                return gf_fail(err, GF_ENUMERIC,
+                               "the loss of a token is not finite, example %s:%lld", e->file,
+                               (long long)e->line);
+    }
+    return gf_fail(err, GF_ENUMERIC, "the loss of a token is not finite");
+}
+
 static gf_status evaluate_rows(gf_eval *sum, int64_t *nll, gf_model *m, gf_loader *ld, gf_err *err)
 {
     for (int64_t part = 0; part < ld->steps_per_epoch; part++) {
@@ -51,7 +70,7 @@ static gf_status evaluate_rows(gf_eval *sum, int64_t *nll, gf_model *m, gf_loade
             const gf_status st = gf_model_run(m, false);
             if (st != GF_OK)
                 return gf_fail(err, st, "%s", m->be->err.text);
-            TRY(gf_count_losses(m, &sum->loss, &sum->correct, err));
+            TRY(count_losses(sum, m, ld, r, err));
             if (nll)
                 share_losses(m, ld, r, nll);
             sum->tokens += m->row.spans.tokens;
