@@ -1,0 +1,313 @@
+/* test_bad_input.c - law 7 on the program: whatever is wrong with what it is given, one clear line,
+ * exit code 2, and nothing written. */
+#include "support/refusal.h"
+
+#include <criterion/criterion.h>
+
+#define CHECK(table) refusal_check(table, (int)(sizeof(table) / sizeof *(table)))
+
+#define NORM "model.norm.weight"
+#define Q1 "model.layers.1.self_attn.q_proj.weight"
+#define A0 "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+#define B0 "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
+#define NO_SUCH "No such file"
+
+Test(bad_input, paths)
+{
+    static const refusal table[] = {
+        {"train --model nowhere --data tokens.jsonl --output-dir out", {"nowhere", "no such"}},
+        {"train --model model --data nowhere.jsonl --output-dir out", {"nowhere.jsonl", NO_SUCH}},
+        {"train --model model --data . --output-dir out", {".jsonl"}},
+        {TRAIN "--init-adapter nowhere", {"nowhere", "adapter_config.json"}},
+        {TRAIN "--config nowhere.json", {"nowhere.json", NO_SUCH}},
+        {TRAIN "--chat-template nowhere.jinja", {"nowhere.jinja", NO_SUCH}},
+        {TRAIN "--eval-data nowhere.jsonl", {"nowhere.jsonl", NO_SUCH}},
+        {TRAIN "--resume nowhere", {"nowhere", "no such"}},
+        {EVAL "--adapter nowhere", {"nowhere", "adapter_config.json"}},
+        {"merge --model model --adapter nowhere --output-dir out", {"nowhere"}},
+        {"generate --model nowhere.gguf --prompt x", {"nowhere.gguf", "no such"}},
+        {"generate --model tiny.gguf --messages nowhere.json", {"nowhere.json", NO_SUCH}},
+        {"tokenize --model tiny.gguf --messages nowhere.json", {"nowhere.json", NO_SUCH}},
+        {"info nowhere", {"nowhere"}},
+        {"data --model model --data nowhere.jsonl", {"nowhere.jsonl", NO_SUCH}},
+        {"plan --model nowhere", {"nowhere", "no such"}},
+        {TRAIN, {"config.json"}, .shell = "rm model/config.json"},
+        {TRAIN, {"model.safetensors"}, .shell = "rm model/model.safetensors"},
+        {TRAIN,
+         {"model.safetensors"},
+         .shell = "cd model && rm model.safetensors && "
+                  "mkdir model.safetensors"},
+        {ADAPTED, {"adapter_model.safetensors"}, .shell = "rm adapter/adapter_model.safetensors"},
+        {"train --model tokens.jsonl --data tokens.jsonl --output-dir out",
+         {"tokens.jsonl", "neither"}},
+        {TRAIN, {"out", "empty"}, .shell = "mkdir out && touch out/notes"},
+        {TRAIN, {"out"}, .shell = "touch out"},
+        {MERGE, {"out", "empty"}, .shell = "mkdir out && touch out/notes"},
+    };
+    CHECK(table);
+}
+
+Test(bad_input, safetensors)
+{
+    static const char big[] = "[4503599627370496,4503599627370560]"; /* 64 bytes at 2^52 */
+    static const refusal table[] = {
+        {TRAIN, {"model.safetensors", "complete"}, .shell = "truncate -s -100 model/model.*"},
+        {TRAIN, {"model.safetensors"}, .shell = "truncate -s 900 model/model.safetensors"},
+        {TRAIN, {"model.safetensors"}, .shell = "truncate -s 5 model/model.safetensors"},
+        {TRAIN, {"model.safetensors"}, .shell = "truncate -s 0 model/model.safetensors"},
+        {TRAIN, {"too many"}, .shell = "printf 1234 >> model/model.safetensors"},
+        {TRAIN,
+         {"model.safetensors"},
+         .shell = "printf '\\377\\377\\377\\377\\377\\377\\377\\177'"
+                  " | dd of=model/model.safetensors conv=notrunc"},
+        {TRAIN,
+         {"model.safetensors", "header:1:33:"},
+         .shell = "printf '\\377' | dd conv=notrunc bs=1 "
+                  "seek=40 of=model/model.safetensors"},
+        {TRAIN,
+         {"model.safetensors", "header:1:3:"},
+         .shell = "printf '}' | dd conv=notrunc bs=1 "
+                  "seek=9 of=model/model.safetensors"},
+        {TRAIN, {NORM, "begins at offset"}, .tensor = NORM, .how = SPOIL_SHIFT, .value = "2"},
+        {TRAIN, {NORM, "begins at offset"}, .tensor = NORM, .how = SPOIL_SHIFT, .value = "-2"},
+        {TRAIN, {NORM}, .tensor = NORM, .how = SPOIL_OFFSETS, .value = big},
+        {TRAIN, {NORM, "offset"}, .tensor = NORM, .how = SPOIL_OFFSETS, .value = "[64,0]"},
+        {TRAIN, {NORM, "offset"}, .tensor = NORM, .how = SPOIL_OFFSETS, .value = "[-64,0]"},
+        {TRAIN, {NORM, "offset"}, .tensor = NORM, .how = SPOIL_OFFSETS, .value = "[1]"},
+        {TRAIN, {NORM, "twice"}, .tensor = NORM, .how = SPOIL_TWICE},
+        {TRAIN, {NORM, "Q7"}, .tensor = NORM, .how = SPOIL_DTYPE, .value = "Q7"},
+        {TRAIN, {NORM, "I16"}, .tensor = NORM, .how = SPOIL_DTYPE, .value = "I16"},
+        {TRAIN, {NORM, "bytes"}, .tensor = NORM, .how = SPOIL_DTYPE, .value = "F32"},
+        {TRAIN, {Q1, "[16, 64]", "[32, 32]"}, .tensor = Q1, .how = SPOIL_SHAPE, .value = "[16,64]"},
+        {TRAIN, {Q1, "shape"}, .tensor = Q1, .how = SPOIL_SHAPE, .value = "[1024]"},
+        {TRAIN, {Q1, "dimension"}, .tensor = Q1, .how = SPOIL_SHAPE, .value = "[-1,32]"},
+        {TRAIN, {Q1, "dimension"}, .tensor = Q1, .how = SPOIL_SHAPE, .value = "[0.5,2048]"},
+        {TRAIN,
+         {Q1, "64 bits"},
+         .tensor = Q1,
+         .how = SPOIL_SHAPE,
+         .value = "[4503599627370496,4503599627370496]"},
+        {TRAIN, {Q1, "missing"}, .tensor = Q1, .how = SPOIL_REMOVE},
+        {TRAIN, {Q1, "missing"}, .tensor = Q1, .how = SPOIL_RENAME, .value = "other"},
+        {TRAIN,
+         {"model.extra", "unexpected"},
+         .tensor = NORM,
+         .how = SPOIL_ADD,
+         .value = "model.extra"},
+        {TRAIN,
+         {"layers.2.", "unexpected"},
+         .tensor = Q1,
+         .how = SPOIL_ADD,
+         .value = "model.layers.2.self_attn.q_proj.weight"},
+        {TRAIN,
+         {"self_attn.q_proj.bias", "unexpected"},
+         .tensor = NORM,
+         .how = SPOIL_ADD,
+         .value = "model.layers.0.self_attn.q_proj.bias"},
+        {TRAIN, {"__metadata__"}, .how = SPOIL_METADATA, .tensor = "", .value = "{\"format\":1}"},
+        {MERGE, {Q1, "missing"}, .tensor = Q1, .how = SPOIL_REMOVE},
+        {EVAL, {"model.safetensors", "complete"}, .shell = "truncate -s -100 model/model.*"},
+    };
+    CHECK(table);
+}
+
+Test(bad_input, gguf)
+{
+    static const char norm[] = "blk.1.attn_norm.weight", q[] = "blk.0.attn_q.weight";
+    static const refusal table[] = {
+        {TRAIN_GGUF, {"tiny.gguf", "complete"}, .shell = "truncate -s -100 tiny.gguf"},
+        {TRAIN_GGUF, {"tiny.gguf", "byte"}, .shell = "truncate -s 3000 tiny.gguf"},
+        {TRAIN_GGUF, {"tiny.gguf"}, .shell = "truncate -s 3 tiny.gguf"},
+        {TRAIN_GGUF, {"tiny.gguf"}, .shell = "truncate -s 0 tiny.gguf"},
+        {TRAIN_GGUF, {"tiny.gguf", "version 1"}, .gguf = {.version = 1}},
+        {TRAIN_GGUF, {"tiny.gguf"}, .gguf = {.version = 0x03000000}},
+        {TRAIN_GGUF, {norm, "missing"}, .gguf = {.without = norm}},
+        {TRAIN_GGUF, {"token_embd.weight", "missing"}, .gguf = {.without = "token_embd.weight"}},
+        {TRAIN_GGUF, {"blk.0.extra", "unexpected"}, .gguf = {.extra = "blk.0.extra"}},
+        {TRAIN_GGUF, {norm, "twice"}, .gguf = {.twice = norm}},
+        {TRAIN_GGUF, {"ffn_up", "shape"}, .gguf = {.reshaped = "blk.0.ffn_up.weight"}},
+        {TRAIN_GGUF, {q, "77"}, .gguf = {.renumbered = q}},
+        {TRAIN_GGUF, {q, "offset"}, .gguf = {.moved = q}},
+        {TRAIN_GGUF, {"mamba", "llama"}, .gguf = {.architecture = "mamba"}},
+        {TRAIN_GGUF, {"longrope", "yarn"}, .gguf = {.rope_scaling = "longrope"}},
+        {TRAIN_GGUF, {"llama.block_count"}, .gguf = {.without_key = "llama.block_count"}},
+        {TRAIN_GGUF, {"general.architecture"}, .gguf = {.without_key = "general.architecture"}},
+        {TRAIN_GGUF, {"llama.block_count", "twice"}, .gguf = {.key_twice = "llama.block_count"}},
+        {TRAIN_GGUF, {"tokenizer"}, .gguf = {.no_tokenizer = true}},
+        {TRAIN_GGUF, {"merges"}, .gguf = {.without_key = "tokenizer.ggml.merges"}},
+        {TRAIN_CHAT, {"chat template", "--chat-template"}, .gguf = {.no_template = true}},
+        {"generate --model tiny.gguf --prompt x",
+         {"complete"},
+         .shell = "truncate -s -9 tiny.gguf"},
+    };
+    CHECK(table);
+}
+
+#define SED(what) "sed -i '" what "' model/config.json"
+
+Test(bad_input, config)
+{
+    static const refusal table[] = {
+        {TRAIN, {"model/config.json:1:1:"}, .shell = "echo nonsense > model/config.json"},
+        {TRAIN, {"config.json:4:1:"}, .shell = SED("3s/\"/\\n/")},
+        {TRAIN, {"config.json:3:6:", "UTF-8"}, .shell = SED("3s/Llama/\\xff/")},
+        {TRAIN,
+         {"config.json:12:3:", "hidden_size", "twice"},
+         .shell = SED("s/\"hidden_act\"/\"hidden_size\"/")},
+        {TRAIN,
+         {"MambaForCausalLM", "llama"},
+         .shell = SED("s/LlamaForCausalLM/MambaForCausalLM/;s/\"llama\"/\"mamba\"/")},
+        {TRAIN, {"longrope"}, .shell = SED("s/\"default\"/\"longrope\"/")},
+        {TRAIN, {"wavy"}, .shell = SED("s/\"default\"/\"wavy\"/")},
+        {TRAIN, {"hidden_size"}, .shell = SED("s/hidden_size\": 32/hidden_size\": -32/")},
+        {TRAIN, {"hidden_size"}, .shell = SED("s/hidden_size\": 32/hidden_size\": 1e30/")},
+        {TRAIN, {"hidden_size"}, .shell = SED("s/hidden_size\": 32/hidden_size\": \"32\"/")},
+        {TRAIN, {"3 key/value heads"}, .shell = SED("s/value_heads\": 2/value_heads\": 3/")},
+        {TRAIN, {"hidden_act", "wavy"}, .shell = SED("s/silu/wavy/")},
+        {TRAIN, {"rms_norm_eps"}, .shell = SED("s/1e-06/-1/")},
+        {TRAIN, {"is missing", "layers.2"}, .shell = SED("s/layers\": 2/layers\": 3/")},
+        {TRAIN, {"unexpected", "layers.1"}, .shell = SED("s/layers\": 2/layers\": 1/")},
+        {TRAIN, {"shape", "[97, 32]"}, .shell = SED("s/vocab_size\": 97/vocab_size\": 98/")},
+    };
+    CHECK(table);
+}
+
+#define ASED(what) "sed -i '" what "' adapter/adapter_config.json"
+
+Test(bad_input, adapter)
+{
+    static const char v9[] = "base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight";
+    static const refusal table[] = {
+        {ADAPTED, {"adapter_config.json:1:1:"}, .shell = "echo x > adapter/adapter_config.json"},
+        {ADAPTED, {"adapter_config.json"}, .shell = "rm adapter/adapter_config.json"},
+        {ADAPTED, {"VERA"}, .shell = ASED("s/\"LORA\"/\"VERA\"/")},
+        {ADAPTED, {"r"}, .shell = ASED("s/\"r\": 4/\"r\": 0/")},
+        {ADAPTED, {"lora_A", "shape"}, .shell = ASED("s/\"r\": 4/\"r\": 8/")},
+        {ADAPTED, {"use_dora"}, .shell = ASED("s/use_dora\": false/use_dora\": true/")},
+        {ADAPTED, {"target", "q_proj"}, .shell = ASED("/target_modules/,/]/s/_proj/_prox/")},
+        {ADAPTED, {B0, "missing"}, .tensor = B0, .how = SPOIL_REMOVE},
+        {ADAPTED, {"layers.9"}, .tensor = A0, .how = SPOIL_ADD, .value = v9},
+        {ADAPTED, {A0, "shape", "[4,32]"}, .tensor = A0, .how = SPOIL_SHAPE, .value = "[8,16]"},
+        {ADAPTED, {A0, "I32"}, .tensor = A0, .how = SPOIL_DTYPE, .value = "I32"},
+        {ADAPTED, {"q_proj.lora_A", "twice"}, .tensor = A0, .how = SPOIL_TWICE},
+        {ADAPTED, {"complete"}, .shell = "truncate -s -8 adapter/adapter_model.safetensors"},
+        {MERGE, {B0, "missing"}, .tensor = B0, .how = SPOIL_REMOVE},
+        {TRAIN "--init-adapter adapter", {B0, "missing"}, .tensor = B0, .how = SPOIL_REMOVE},
+        {TRAIN "--init-adapter adapter --lora-r 8", {"--lora-r", "contradicts"}},
+    };
+    CHECK(table);
+}
+
+#define LINE(text) "printf '%s\\n' '" text "' >> tokens.jsonl"
+#define TEXT(text) "printf '" text "' >> text.jsonl"
+#define CHAT(text) "printf '%s\\n' '" text "' >> chat.jsonl"
+
+Test(bad_input, data)
+{
+    static const refusal table[] = {
+        {TRAIN, {"tokens.jsonl:3:", "97"}, .shell = LINE("{\"input_ids\":[1,97]}")},
+        {TRAIN, {"tokens.jsonl:3:", "-1"}, .shell = LINE("{\"input_ids\":[1,-1]}")},
+        {TRAIN, {"jsonl:3:"}, .shell = LINE("{\"input_ids\":[1,2.5]}")},
+        {TRAIN, {"jsonl:3:"}, .shell = LINE("{\"input_ids\":[1,1e300]}")},
+        {TRAIN, {"jsonl:3:"}, .shell = LINE("{\"input_ids\":[1,\"2\"]}")},
+        {TRAIN, {"jsonl:3:", "labels"}, .shell = LINE("{\"input_ids\":[1,2],\"labels\":[1]}")},
+        {TRAIN, {"jsonl:3:", "label"}, .shell = LINE("{\"input_ids\":[1,2],\"labels\":[1,97]}")},
+        {TRAIN,
+         {"jsonl:3:", "trained"},
+         .shell = LINE("{\"input_ids\":[1,2],\"labels\":[1,-100]}")},
+        {TRAIN, {"jsonl:3:", "trained"}, .shell = LINE("{\"input_ids\":[1]}")},
+        {TRAIN, {"jsonl:3:"}, .shell = LINE("{\"input_ids\":[]}")},
+        {TRAIN, {"jsonl:3:18:"}, .shell = LINE("{\"input_ids\":[1,2}")},
+        {TRAIN, {"jsonl:3:"}, .shell = LINE("[1,2]")},
+        {TRAIN, {"jsonl:3:"}, .shell = LINE("{\"tokens\":[1,2]}")},
+        {TRAIN "--max-length 20", {"jsonl:1:", "24", "20", "--overlength"}},
+        {TRAIN "--max-length 20 --overlength drop", {"no example"}},
+        {EVAL "--max-length 20 --overlength drop", {"no example"}},
+        {TRAIN, {"tokens.jsonl", "is empty"}, .shell = ": > tokens.jsonl"},
+        {TRAIN, {"tokens.jsonl", "is empty"}, .shell = "printf '\\n\\n' > tokens.jsonl"},
+        {EVAL, {"tokens.jsonl", "is empty"}, .shell = ": > tokens.jsonl"},
+        {"data --model model --data tokens.jsonl", {"is empty"}, .shell = ": > tokens.jsonl"},
+        {TRAIN "--eval-data void.jsonl", {"void.jsonl", "is empty"}, .shell = ": > void.jsonl"},
+        {EVAL, {"jsonl:3:", "97"}, .shell = LINE("{\"input_ids\":[1,97]}")},
+        {EVAL, {"jsonl:3:", "trained"}, .shell = LINE("{\"input_ids\":[1]}")},
+        {TRAIN, {"jsonl:3:", "format"}, .shell = LINE("{\"text\":\"hello\"}")},
+        {TRAIN_GGUF, {"text.jsonl:3:11:", "UTF-8"}, .shell = TEXT("{\"text\":\"a\\377\"}")},
+        {TRAIN_GGUF, {"jsonl:3:", "UTF-8"}, .shell = TEXT("{\"text\":\"\\355\\240\\200\"}")},
+        {TRAIN_GGUF, {"jsonl:3:", "surrogate"}, .shell = TEXT("{\"text\":\"\\\\ud800\"}")},
+        {TRAIN_GGUF, {"jsonl:3:"}, .shell = TEXT("{\"text\":\"a\\\\u0000b\"}")},
+        {TRAIN_GGUF, {"jsonl:3:13:", "twice"}, .shell = TEXT("{\"text\":\"a\",\"text\":\"b\"}")},
+        {TRAIN_GGUF, {"jsonl:3:", "text"}, .shell = TEXT("{\"text\":7}")},
+        {TRAIN_GGUF, {"jsonl:3:"}, .shell = TEXT("{\"text\":\"\"}")},
+        {TRAIN_CHAT, {"jsonl:2:", "role"}, .shell = CHAT("{\"messages\":[{\"content\":\"x\"}]}")},
+        {TRAIN_CHAT, {"jsonl:2:"}, .shell = CHAT("{\"messages\":[]}")},
+        {TRAIN_CHAT, {"jsonl:2:"}, .shell = CHAT("{\"messages\":\"hello\"}")},
+        {TRAIN_CHAT,
+         {"jsonl:2:", "trained"},
+         .shell = CHAT("{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}")},
+        {TRAIN_CHAT "--chat-template bad.jinja",
+         {"bad.jinja:2:"},
+         .shell = "printf 'x\\n{%% for %%}' > bad.jinja"},
+        {TRAIN_CHAT "--chat-template bad.jinja",
+         {"refuses this"},
+         .shell = "printf '{{ raise_exception(\"refuses this\") }}' > bad.jinja"},
+        {"tokenize --model tiny.gguf --messages m.json",
+         {"m.json:1:3:"},
+         .shell = "echo '[{]' > m.json"},
+    };
+    CHECK(table);
+}
+
+#define CONFIG TRAIN "--config c.json"
+#define JSON(text) "printf '%s\\n' '" text "' > c.json"
+
+Test(bad_input, options)
+{
+    static const refusal table[] = {
+        {"trian --model model", {"trian", "train"}},
+        {TRAIN "--lerning-rate 1", {"--lerning-rate", "--learning-rate"}},
+        {TRAIN "--lora-r", {"--lora-r"}},
+        {TRAIN "--lora-r 0", {"--lora-r", "0"}},
+        {TRAIN "--lora-r 4.5", {"--lora-r", "4.5"}},
+        {TRAIN "--lora-r 99999999999999999999", {"--lora-r"}},
+        {TRAIN "--learning-rate -1", {"--learning-rate", "-1"}},
+        {TRAIN "--learning-rate nan", {"--learning-rate", "nan"}},
+        {TRAIN "--learning-rate 1e400", {"--learning-rate"}},
+        {TRAIN "--lora-alpha 0", {"--lora-alpha"}},
+        {TRAIN "--lora-dropout 1", {"--lora-dropout"}},
+        {TRAIN "--batch-size 0", {"--batch-size"}},
+        {TRAIN "--max-length 1", {"--max-length"}},
+        {TRAIN "--overlength cut", {"--overlength", "cut", "truncate"}},
+        {TRAIN "--precision fp16", {"--precision", "fp16", "bf16"}},
+        {TRAIN "--device cuda", {"cuda"}},
+        {TRAIN "--quantization nf4", {"nf4"}},
+        {TRAIN "--optim lion", {"lion"}},
+        {TRAIN "--use-dora", {"--use-dora"}},
+        {TRAIN "--target-modules nothing", {"nothing", "q_proj", "down_proj"}},
+        {TRAIN "--target-modules '.*nothing.*'", {"nothing", "q_proj"}},
+        {TRAIN "--target-modules 'a(b'", {"a(b"}},
+        {TRAIN "--target-modules q_proj,nothing", {"nothing", "q_proj"}},
+        {TRAIN "--layers-to-transform 7", {"7", "layers"}},
+        {TRAIN "--layers-to-transform x", {"--layers-to-transform", "x"}},
+        {TRAIN "--rank-pattern '{\"q_proj\":0}'", {"--rank-pattern", "q_proj"}},
+        {TRAIN "--rank-pattern '{'", {"--rank-pattern"}},
+        {TRAIN "--memory-limit 1K", {"1.0 KiB", "not enough", "--memory-limit"}},
+        {TRAIN "--per-device-train-batch-size 4 --gradient-accumulation-steps 2",
+         {"--batch-size 8"}},
+        {"train --data tokens.jsonl --output-dir out", {"--model"}},
+        {"train --model model --output-dir out", {"--data"}},
+        {"train --model model --data tokens.jsonl", {"--output-dir"}},
+        {TRAIN "--eval-split 0.5 --eval-data tokens.jsonl", {"--eval-data", "--eval-split"}},
+        {EVAL "--learning-rate 1", {"--learning-rate"}},
+        {"generate --model tiny.gguf", {"--prompt", "--messages"}},
+        {CONFIG,
+         {"c.json", "learning_rat", "learning_rate"},
+         .shell = JSON("{\"learning_rat\":1}")},
+        {CONFIG, {"c.json", "lora_r"}, .shell = JSON("{\"lora_r\":0}")},
+        {CONFIG, {"c.json", "lora_r"}, .shell = JSON("{\"lora_r\":[4]}")},
+        {CONFIG, {"c.json:1:13:"}, .shell = JSON("{\"lora_r\":4,}")},
+        {CONFIG, {"c.json:1:13:", "lora_r", "twice"}, .shell = JSON("{\"lora_r\":4,\"lora_r\":4}")},
+        {CONFIG, {"c.json"}, .shell = JSON("[]")},
+        {CONFIG, {"c.json"}, .shell = ": > c.json"},
+    };
+    CHECK(table);
+}
