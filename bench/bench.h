@@ -10,12 +10,12 @@
 #include "pool.h"
 
 typedef struct {
-    int threads;       /* 0: run once with 1, once with all */
-    const char *isa;   /* as --isa of graft */
-    int64_t tokens;    /* rows of the products */
-    double seconds;    /* to spend on one result */
-    bool json;         /* JSON lines instead of a table */
-    bool cpu_time;     /* the process's CPU time by its threads: for a machine that others use */
+    int threads;     /* 0: run once with 1, once with all */
+    const char *isa; /* as --isa of graft */
+    int64_t tokens;  /* rows of the products */
+    double seconds;  /* to spend on one result */
+    bool json;       /* JSON lines instead of a table */
+    bool cpu_time; /* CPU time of one thread instead of wall time: for a machine that others use */
     const char *model; /* step: folder or .gguf */
     int64_t rank;      /* step: of the adapter */
     int64_t steps;     /* step: that are measured */
@@ -25,7 +25,7 @@ typedef struct {
 typedef int bench_run(const bench_options *o);
 bench_run bench_roofline, bench_gemm, bench_step;
 
-/* Seconds: wall, or with --cpu-time those of the backend opened last. */
+/* Seconds: wall, or with --cpu-time the CPU time of this process (then of one thread). */
 double bench_now(void);
 
 /* Opens a backend or says on stderr why not. */

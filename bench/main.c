@@ -16,28 +16,20 @@ static const struct {
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
-static struct {
-    clockid_t id;
-    double threads;
-} source = {CLOCK_MONOTONIC, 1};
+static clockid_t source = CLOCK_MONOTONIC;
 
 double bench_now(void)
 {
     struct timespec t;
-    clock_gettime(source.id, &t);
-    return ((double)t.tv_sec + 1e-9 * (double)t.tv_nsec) / source.threads;
+    clock_gettime(source, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 bool bench_open(gf_backend *be, const bench_options *o, int threads)
 {
     gf_err err = {0};
-    if (gf_backend_open_cpu(be, threads, o->isa, &err) == GF_OK) {
-        if (o->cpu_time) {
-            source.id = CLOCK_PROCESS_CPUTIME_ID;
-            source.threads = gf_backend_threads(be);
-        }
+    if (gf_backend_open_cpu(be, threads, o->isa, &err) == GF_OK)
         return true;
-    }
     fprintf(stderr, "bench: %s\n", err.text);
     return false;
 }
@@ -46,7 +38,7 @@ int bench_threads(const bench_options *o, int counts[2])
 {
     counts[0] = o->threads ? o->threads : 1;
     gf_backend be;
-    if (o->threads || !bench_open(&be, o, 0))
+    if (o->threads || o->cpu_time || !bench_open(&be, o, 0))
         return 1;
     counts[1] = gf_backend_threads(&be);
     gf_backend_close(&be);
@@ -110,6 +102,7 @@ static bool read_options(int argc, char **argv, bench_options *o)
         }
         if (strcmp(name, "--cpu-time") == 0) {
             o->cpu_time = true;
+            source = CLOCK_PROCESS_CPUTIME_ID;
             continue;
         }
         if (i + 1 >= argc)
@@ -135,7 +128,7 @@ static bool read_options(int argc, char **argv, bench_options *o)
         else
             return false;
     }
-    return o->tokens > 0;
+    return o->tokens > 0 && !(o->cpu_time && o->threads > 1);
 }
 
 int main(int argc, char **argv)
