@@ -1,6 +1,6 @@
 #!/bin/sh
 # mirror.sh - every kernels/x.c and host/a/x.c has tests/kernels/test_x.c or tests/host/a/test_x.c
-# (x_y.c may share test_x.c), or stands in tools/mirror.except with a reason ("path: reason"). A line
+# (x_y.c may share test_x.c; the parts in host/a/x/ may share host/a's test_x.c), or stands in tools/mirror.except with a reason ("path: reason"). A line
 # there that is no longer needed is an error too. Exit 1 if something is off.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,9 +12,10 @@ for source in $(find kernels host -name '*.c' | sort); do
         name=${name%_*}
         test=tests/$(dirname "$source")/test_$name.c
     done
+    [ -e "$test" ] || test=tests/$(dirname "$(dirname "$source")")/test_$(basename "$(dirname "$source")").c
     reason=$(awk -v want="$source:" '$1 == want { $1 = ""; print }' tools/mirror.except)
     if [ ! -e "$test" ] && [ -z "$reason" ]; then
-        echo "$source: has no $test, and no reason in tools/mirror.except"
+        echo "$source: has no test, and no reason in tools/mirror.except"
         bad=1
     elif [ -e "$test" ] && [ -n "$reason" ]; then
         echo "$source: has a test; take it out of tools/mirror.except"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes host/text/unicode_tables.c: the Unicode 16 facts that tokenizers need.
+"""Writes host/text/tokenizer/unicode_tables.c: the Unicode 16 facts that tokenizers need.
 
     pip install 'unicodedata2==16.*'
-    tools/unicode-tables.py > host/text/unicode_tables.c
+    tools/unicode-tables.py > host/text/tokenizer/unicode_tables.c
 
 Run it with a Python whose own unicodedata is Unicode 14 (3.11): the stand-in table is the difference
 between the two, so that PCRE2 (Unicode 14 or later) gives Unicode 16's categories.

@@ -1,7 +1,7 @@
 /* Conversations: render, tokenize, and find what of each turn is trained (DESIGN 2.2). */
 #include "text/dataset_parts.h"
 
-#include "text/template_text.h"
+#include "text/template/text.h"
 
 #include <stdlib.h>
 #include <string.h>

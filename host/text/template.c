@@ -1,7 +1,7 @@
 #include "text/template.h"
 
-#include "text/template_exec.h"
-#include "text/template_text.h"
+#include "text/template/exec.h"
+#include "text/template/text.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* tokenizer.c - encoding, and questions about a loaded tokenizer. Contract: tokenizer.h; order of
  * the steps: FORMATS 3.2. */
-#include "text/tokenizer_parts.h"
+#include "text/tokenizer/parts.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* fuzz_tokenizer.c - any bytes as tokenizer.json; what loads must encode, decode, and load again
  * from what it prints. */
-#include "text/tokenizer_parts.h"
+#include "text/tokenizer/parts.h"
 
 #include <stdlib.h>
 

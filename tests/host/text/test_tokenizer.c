@@ -1,7 +1,7 @@
 /* test_tokenizer.c - own small tokenizers of every kind against the tokenizers library's results
  * (golden/tokenizers), and what the vectors don't reach. */
 #include "host/text/tokenizer_vectors.h"
-#include "text/tokenizer_parts.h"
+#include "text/tokenizer/parts.h"
 
 #include <stdio.h>
 
