@@ -131,6 +131,12 @@ static gf_status from_options(gf_session *s, gf_err *err)
                         .use_rslora = o->use_rslora};
     gf_status st = GF_OK;
     TRYG(read_targets(&c, o, err));
+    if (o->layers_to_transform && !is_list(o->target_modules)) {
+        st = gf_fail(err, GF_EARG,
+                     "--layers-to-transform goes only with a list of --target-modules, as in PEFT; "
+                     "name the layers in the regular expression");
+        goto out;
+    }
     if (o->layers_to_transform)
         TRYG(read_layers(&c, o->layers_to_transform, err));
     TRYG(read_pattern(&c.rank_pattern, &c.rank_patterns, o->rank_pattern, "--rank-pattern", true,

@@ -287,6 +287,8 @@ Test(bad_input, options)
         {TRAIN "--target-modules 'a(b'", {"a(b"}},
         {TRAIN "--target-modules q_proj,nothing", {"nothing", "q_proj"}},
         {TRAIN "--layers-to-transform 7", {"7", "layers"}},
+        {TRAIN "--layers-to-transform 0 --target-modules '.*q_proj'",
+         {"--layers-to-transform", "--target-modules"}},
         {TRAIN "--layers-to-transform x", {"--layers-to-transform", "x"}},
         {TRAIN "--rank-pattern '{\"q_proj\":0}'", {"--rank-pattern", "q_proj"}},
         {TRAIN "--rank-pattern '{'", {"--rank-pattern"}},
