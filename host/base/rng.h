@@ -5,7 +5,12 @@
 
 #include "graft/base.h"
 
-typedef enum { GF_RNG_SHUFFLE = 1, GF_RNG_INIT = 2, GF_RNG_SAMPLE = 3, GF_RNG_SPLIT = 4 } gf_purpose;
+typedef enum {
+    GF_RNG_SHUFFLE = 1,
+    GF_RNG_INIT = 2,
+    GF_RNG_SAMPLE = 3,
+    GF_RNG_SPLIT = 4
+} gf_purpose;
 
 /* The i-th 32-bit word of the stream (seed, purpose, sub). */
 uint32_t gf_rng_u32(uint64_t seed, gf_purpose purpose, uint64_t sub, uint64_t i);

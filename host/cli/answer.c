@@ -72,8 +72,7 @@ gf_sampling gf_sampling_of(const gf_options *o)
                          .seed = (uint64_t)o->seed};
 }
 
-/* ---- text as it comes
- * ---------------------------------------------------------------------------- */
+/* ---- text as it comes ----------------------------------------------------------------- */
 
 /* U+FFFD at the end stands for bytes of a character that is not complete. */
 static bool is_open(const gf_buf *text)

@@ -9,8 +9,7 @@
 #include "cli/session.h"
 #include "train/split.h"
 
-/* ---- examples with the trained tokens marked
- * ------------------------------------------------------ */
+/* ---- examples with the trained tokens marked ------------------------------------------ */
 
 typedef struct {
     const char *open, *close;

@@ -27,8 +27,7 @@ typedef struct {
     bool has_comm;
 } run;
 
-/* ---- what the trainer tells
- * ----------------------------------------------------------------------- */
+/* ---- what the trainer tells ----------------------------------------------------------- */
 
 static void on_step(void *ctx, const gf_step *s)
 {
@@ -54,8 +53,7 @@ static void on_note(void *ctx, const char *text)
     gf_progress_note(&r->progress, "%s", text);
 }
 
-/* ---- signals
- * ---------------------------------------------------------------------------------------- */
+/* ---- signals -------------------------------------------------------------------------- */
 
 static void request_stop(int signal_number)
 {
@@ -75,8 +73,7 @@ static void catch_signals(const gf_comm *comm)
     sigaction(SIGTERM, &act, NULL);
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------------ */
+/* ---- opening -------------------------------------------------------------------------- */
 
 static gf_status find_resume(run *r, gf_err *err)
 {
@@ -174,8 +171,7 @@ static gf_status open_trainer(run *r, gf_err *err)
     return GF_OK;
 }
 
-/* ---- the end
- * ------------------------------------------------------------------------------------------- */
+/* ---- the end -------------------------------------------------------------------------- */
 
 static gf_status write_record(run *r, const char *adapter_hash, gf_err *err)
 {

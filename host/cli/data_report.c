@@ -95,8 +95,7 @@ gf_status gf_data_report_make(gf_data_report *r, const gf_dataset *d, int64_t ma
     return find_duplicates(r, d, err);
 }
 
-/* ---- for people
- * ------------------------------------------------------------------------------------ */
+/* ---- for people ----------------------------------------------------------------------- */
 
 static gf_status over_length(const gf_data_report *r, const gf_options *o, gf_buf *out, gf_err *err)
 {
@@ -143,8 +142,7 @@ gf_status gf_data_report_text(const gf_data_report *r, const gf_options *o, cons
                          gf_number_count(r->prefix_mismatch).text);
 }
 
-/* ---- for machines
- * ----------------------------------------------------------------------------------- */
+/* ---- for machines --------------------------------------------------------------------- */
 
 static gf_status json_place(gf_buf *out, const char *key, const gf_example *e, gf_err *err)
 {

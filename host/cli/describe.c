@@ -64,8 +64,7 @@ gf_status gf_describe_tensors(const gf_source *source, gf_buf *out, gf_err *err)
     return GF_OK;
 }
 
-/* ---- adapters
- * ---------------------------------------------------------------------------------------- */
+/* ---- adapters ------------------------------------------------------------------------- */
 
 static gf_status add_list(gf_buf *out, char *const *item, int count, gf_err *err)
 {
@@ -157,8 +156,7 @@ out:
     return st;
 }
 
-/* ---- checkpoints
- * -------------------------------------------------------------------------------------- */
+/* ---- checkpoints ---------------------------------------------------------------------- */
 
 static gf_status add_value(gf_buf *out, const cJSON *item, gf_err *err)
 {
@@ -192,8 +190,7 @@ out:
     return st;
 }
 
-/* ---- this machine
- * -------------------------------------------------------------------------------------- */
+/* ---- this machine --------------------------------------------------------------------- */
 
 gf_status gf_describe_machine(gf_buf *out, gf_err *err)
 {

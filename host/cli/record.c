@@ -67,8 +67,7 @@ gf_status gf_base_hash_end(gf_base_hash *h, gf_buf *json, gf_err *err)
     return st;
 }
 
-/* ---- the pieces
- * ----------------------------------------------------------------------------------- */
+/* ---- the pieces ----------------------------------------------------------------------- */
 
 /* [{"path":…,"sha256":…},…], or only the hashes. */
 static gf_status hash_list(gf_buf *b, const gf_strings *files, bool paths, gf_err *err)
@@ -121,8 +120,7 @@ static gf_status headers_hash(const gf_source *src, gf_buf *b, gf_err *err)
     return st;
 }
 
-/* ---- identity
- * -------------------------------------------------------------------------------------- */
+/* ---- identity ------------------------------------------------------------------------- */
 
 /* Options whose value is a path: what it holds counts, not where it lies. */
 static bool is_path(const char *name)
@@ -185,8 +183,7 @@ out:
     return st;
 }
 
-/* ---- run.json
- * --------------------------------------------------------------------------------------- */
+/* ---- run.json ------------------------------------------------------------------------- */
 
 static gf_status write_plan(gf_buf *b, const gf_record *r, gf_err *err)
 {

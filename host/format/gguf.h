@@ -6,8 +6,19 @@
 #include "format/source.h"
 
 typedef enum {
-    GF_KV_U8, GF_KV_I8, GF_KV_U16, GF_KV_I16, GF_KV_U32, GF_KV_I32, GF_KV_F32, GF_KV_BOOL,
-    GF_KV_STRING, GF_KV_ARRAY, GF_KV_U64, GF_KV_I64, GF_KV_F64
+    GF_KV_U8,
+    GF_KV_I8,
+    GF_KV_U16,
+    GF_KV_I16,
+    GF_KV_U32,
+    GF_KV_I32,
+    GF_KV_F32,
+    GF_KV_BOOL,
+    GF_KV_STRING,
+    GF_KV_ARRAY,
+    GF_KV_U64,
+    GF_KV_I64,
+    GF_KV_F64
 } gf_kv_type; /* the values are the file's */
 
 typedef struct {
@@ -17,7 +28,7 @@ typedef struct {
     uint64_t count;            /* elements of an array, bytes of a string */
     const unsigned char *data; /* the value's bytes in the mapping; strings without their length;
                                   an array of strings: u64 length + bytes each */
-    uint64_t bytes;               /* of data */
+    uint64_t bytes;            /* of data */
 } gf_kv;
 
 typedef struct {

@@ -34,8 +34,8 @@ typedef struct {
  * missing, null or empty: GF_EINPUT (PEFT resolves its per-model default before it saves). */
 gf_status gf_peft_read_config(gf_peft_config *c, const char *path, gf_err *err);
 /* Every key that PEFT 0.21 writes, sorted, indent 2 (FORMATS 4.1); lists and patterns in the order
- * given. layers_to_transform with a target string, "all-linear" included: GF_EARG, as PEFT would not
- * load it: write the names out. */
+ * given. layers_to_transform with a target string, "all-linear" included: GF_EARG, as PEFT would
+ * not load it: write the names out. */
 gf_status gf_peft_write_config(const gf_peft_config *c, const char *path, gf_err *err);
 void gf_peft_config_free(gf_peft_config *c);
 
@@ -45,8 +45,8 @@ void gf_peft_config_free(gf_peft_config *c);
  * The caller asks for linear layers only, so "all-linear" is every module but lm_head. A regex that
  * does not compile or that backtracks without end: GF_EINPUT. */
 gf_status gf_peft_matches(bool *out, const gf_peft_config *c, const char *module, gf_err *err);
-/* r and scale of a module: the first pattern (in file order) that matches whole trailing components,
- * else r and lora_alpha; alpha/r or alpha/sqrt(r). */
+/* r and scale of a module: the first pattern (in file order) that matches whole trailing
+ * components, else r and lora_alpha; alpha/r or alpha/sqrt(r). */
 gf_status gf_peft_rank(int64_t *r, double *scale, const gf_peft_config *c, const char *module,
                        gf_err *err);
 

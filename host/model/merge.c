@@ -29,8 +29,7 @@ typedef struct {
     gf_err *err;
 } merge;
 
-/* ---- the adapter's tensors
- * ----------------------------------------------------------------------- */
+/* ---- the adapter's tensors ------------------------------------------------------------ */
 
 static const gf_entry *find_matrix(const gf_source *s, const char *module, char letter)
 {
@@ -120,8 +119,7 @@ static gf_status open_adapter(merge *m)
     return check_adapter(m);
 }
 
-/* ---- one tensor
- * ---------------------------------------------------------------------------------- */
+/* ---- one tensor ----------------------------------------------------------------------- */
 
 typedef struct {
     const gf_entry *from;
@@ -246,8 +244,7 @@ static gf_status write_tensor(merge *m, const gf_name *name, gf_st_writer *w)
     return st;
 }
 
-/* ---- the files of weights
- * ------------------------------------------------------------------------ */
+/* ---- the files of weights ------------------------------------------------------------- */
 
 static gf_status write_shard(merge *m, const gf_shard *shard)
 {
@@ -295,8 +292,7 @@ static gf_status write_configs(const merge *m)
     return gf_config_copy(m->base->path, m->opt->output, changed, m->err);
 }
 
-/* ---- all of it
- * ----------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------ */
 
 static gf_status check_options(const merge *m)
 {

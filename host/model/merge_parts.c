@@ -10,8 +10,7 @@
 
 static const char index_name[] = "model.safetensors.index.json";
 
-/* ---- shards
- * -------------------------------------------------------------------------------------- */
+/* ---- shards --------------------------------------------------------------------------- */
 
 gf_status gf_shards_plan(gf_shards *s, const gf_name *name, int64_t count, gf_dtype dtype,
                          int64_t max_bytes, gf_err *err)
@@ -119,8 +118,7 @@ void gf_shards_free(gf_shards *s)
     *s = (gf_shards){0};
 }
 
-/* ---- configs
- * ------------------------------------------------------------------------------------- */
+/* ---- configs -------------------------------------------------------------------------- */
 
 /* Behind the string that starts at text[at] == '"'. The text is JSON that was checked before. */
 static size_t skip_string(const char *text, size_t at)

@@ -105,8 +105,7 @@ gf_status gf_model_run(gf_model *m, bool train)
     return GF_OK;
 }
 
-/* ---- opening
- * ---------------------------------------------------------------------------------------- */
+/* ---- opening -------------------------------------------------------------------------- */
 
 /* Reads one weight into its place, rows in Hugging Face's order. */
 static gf_status load(gf_model *m, gf_tensor t, int64_t heads, gf_err *err)

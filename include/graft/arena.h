@@ -9,17 +9,17 @@
 
 #include "graft/tensor.h"
 
-#define GF_PART_LIST(X)                                        \
-    X(GF_PART_WEIGHTS, "weights")                              \
-    X(GF_PART_SPACE, "adapter") /* value, gradient, m, v */    \
-    X(GF_PART_ACT, "activations")                              \
+#define GF_PART_LIST(X)                                                                            \
+    X(GF_PART_WEIGHTS, "weights")                                                                  \
+    X(GF_PART_SPACE, "adapter") /* value, gradient, m, v */                                        \
+    X(GF_PART_ACT, "activations")                                                                  \
     X(GF_PART_SCRATCH, "scratch") /* a stack: mark, release */
 
 typedef enum {
 #define X(name, text) name,
     GF_PART_LIST(X)
 #undef X
-    GF_PARTS
+        GF_PARTS
 } gf_part;
 
 const char *gf_part_name(gf_part p);

@@ -10,18 +10,18 @@
 #include <stdint.h>
 
 /* One list makes the enum, the texts and the exit codes: X(code, exit code, text). */
-#define GF_STATUS_LIST(X)                                               \
-    X(GF_OK, 0, "ok")                                                   \
-    X(GF_EARG, 2, "an option or argument is not valid")                 \
-    X(GF_EINPUT, 2, "an input file is missing, unreadable or malformed") \
-    X(GF_ESHAPE, 2, "a tensor has the wrong shape or dtype")            \
-    X(GF_EFIT, 2, "the run does not fit into the memory given")         \
-    X(GF_EMISSING, 2, "this build or machine has no such thing")        \
-    X(GF_EIO, 1, "a file could not be written")                         \
-    X(GF_ENOMEM, 1, "memory could not be allocated")                    \
-    X(GF_EDEVICE, 1, "a device call failed")                            \
-    X(GF_ENUMERIC, 1, "a number is not finite or out of range")         \
-    X(GF_EPEER, 1, "another rank failed")                               \
+#define GF_STATUS_LIST(X)                                                                          \
+    X(GF_OK, 0, "ok")                                                                              \
+    X(GF_EARG, 2, "an option or argument is not valid")                                            \
+    X(GF_EINPUT, 2, "an input file is missing, unreadable or malformed")                           \
+    X(GF_ESHAPE, 2, "a tensor has the wrong shape or dtype")                                       \
+    X(GF_EFIT, 2, "the run does not fit into the memory given")                                    \
+    X(GF_EMISSING, 2, "this build or machine has no such thing")                                   \
+    X(GF_EIO, 1, "a file could not be written")                                                    \
+    X(GF_ENOMEM, 1, "memory could not be allocated")                                               \
+    X(GF_EDEVICE, 1, "a device call failed")                                                       \
+    X(GF_ENUMERIC, 1, "a number is not finite or out of range")                                    \
+    X(GF_EPEER, 1, "another rank failed")                                                          \
     X(GF_EINTERRUPT, 3, "interrupted; a checkpoint was saved")
 
 typedef enum {
@@ -48,17 +48,17 @@ int gf_exit_code(gf_status status);
 
 /* TRY in a function that owns nothing; TRYG in one that ends in a single `out:` and keeps its
  * status in `st`. */
-#define TRY(expr)                         \
-    do {                                  \
-        const gf_status try_st_ = (expr); \
-        if (try_st_ != GF_OK)             \
-            return try_st_;               \
+#define TRY(expr)                                                                                  \
+    do {                                                                                           \
+        const gf_status try_st_ = (expr);                                                          \
+        if (try_st_ != GF_OK)                                                                      \
+            return try_st_;                                                                        \
     } while (0)
-#define TRYG(expr)       \
-    do {                 \
-        st = (expr);     \
-        if (st != GF_OK) \
-            goto out;    \
+#define TRYG(expr)                                                                                 \
+    do {                                                                                           \
+        st = (expr);                                                                               \
+        if (st != GF_OK)                                                                           \
+            goto out;                                                                              \
     } while (0)
 
 /* malloc family that reports: NULL is returned and `err` filled (GF_ENOMEM) on failure, also when

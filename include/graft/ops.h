@@ -26,7 +26,8 @@
 
 typedef struct gf_backend gf_backend;
 
-/* ---- what an op works on besides tensors ------------------------------------------------------ */
+/* ---- what an op works on besides tensors ------------------------------------------------------
+ */
 
 /* One example inside a row (training: kv_start == start, kv_len == len). While generating, `start`
  * and `len` are the new tokens in q, and k/v hold kv_len tokens from kv_start on, of which the new
@@ -87,15 +88,30 @@ typedef struct {
 /* ---- the ops ------------------------------------------------------------------------------------
  * One line declares the op's type and its front door; kernels/cpu.h and the CUDA twin declare
  * gf_cpu_NAME and gf_cuda_NAME of the same type. */
-#define GF_OP(name, ...)                                                  \
-    typedef gf_status gf_##name##_fn(gf_backend *be, __VA_ARGS__);        \
+#define GF_OP(name, ...)                                                                           \
+    typedef gf_status gf_##name##_fn(gf_backend *be, __VA_ARGS__);                                 \
     gf_##name##_fn gf_##name
 
 /* The list of ops, in the order in which a training step first uses them. */
-#define GF_OPS(X)                                                                          \
-    X(embed_fwd) X(rmsnorm_fwd) X(group_linear_fwd) X(rope) X(attention_fwd) X(glu_fwd)    \
-    X(gather_rows) X(xent) X(scatter_rows) X(rmsnorm_bwd) X(group_linear_bwd) X(glu_bwd)   \
-    X(attention_bwd) X(sum_squares) X(adamw) X(zero)
+/* clang-format off */
+#define GF_OPS(X) \
+    X(embed_fwd) \
+    X(rmsnorm_fwd) \
+    X(group_linear_fwd) \
+    X(rope) \
+    X(attention_fwd) \
+    X(glu_fwd) \
+    X(gather_rows) \
+    X(xent) \
+    X(scatter_rows) \
+    X(rmsnorm_bwd) \
+    X(group_linear_bwd) \
+    X(glu_bwd) \
+    X(attention_bwd) \
+    X(sum_squares) \
+    X(adamw) \
+    X(zero)
+/* clang-format on */
 
 /* y[t,:] = scale * table[ids[t],:]
  *   y [N,D] out f32   ids [N] i32 (checked < V by the caller)   table [V,D] any storage type */
@@ -192,7 +208,8 @@ GF_OP(adamw, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor g, double scal
 /* x = 0, any dtype. */
 GF_OP(zero, gf_tensor x);
 
-/* ---- a backend ---------------------------------------------------------------------------------- */
+/* ---- a backend ----------------------------------------------------------------------------------
+ */
 
 typedef struct {
     const char *name; /* "avx512bf16", "avx512", "avx2", "plain", later "cuda" */

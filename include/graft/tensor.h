@@ -6,24 +6,24 @@
 
 /* X(name, text, elements per block, bytes per block). The quantised ones are GGUF's blocks
  * (llama.cpp ggml-common.h), which run along a row. */
-#define GF_DTYPE_LIST(X)          \
-    X(GF_F32, "f32", 1, 4)        \
-    X(GF_F16, "f16", 1, 2)        \
-    X(GF_BF16, "bf16", 1, 2)      \
-    X(GF_I32, "i32", 1, 4)        \
-    X(GF_I64, "i64", 1, 8)        \
-    X(GF_U8, "u8", 1, 1)          \
-    X(GF_Q8_0, "q8_0", 32, 34)    \
-    X(GF_Q4_0, "q4_0", 32, 18)    \
-    X(GF_Q4_1, "q4_1", 32, 20)    \
-    X(GF_Q5_0, "q5_0", 32, 22)    \
+#define GF_DTYPE_LIST(X)                                                                           \
+    X(GF_F32, "f32", 1, 4)                                                                         \
+    X(GF_F16, "f16", 1, 2)                                                                         \
+    X(GF_BF16, "bf16", 1, 2)                                                                       \
+    X(GF_I32, "i32", 1, 4)                                                                         \
+    X(GF_I64, "i64", 1, 8)                                                                         \
+    X(GF_U8, "u8", 1, 1)                                                                           \
+    X(GF_Q8_0, "q8_0", 32, 34)                                                                     \
+    X(GF_Q4_0, "q4_0", 32, 18)                                                                     \
+    X(GF_Q4_1, "q4_1", 32, 20)                                                                     \
+    X(GF_Q5_0, "q5_0", 32, 22)                                                                     \
     X(GF_Q5_1, "q5_1", 32, 24)
 
 typedef enum {
 #define X(name, text, elements, bytes) name,
     GF_DTYPE_LIST(X)
 #undef X
-    GF_DTYPES
+        GF_DTYPES
 } gf_dtype;
 
 const char *gf_dtype_name(gf_dtype t);
@@ -66,8 +66,7 @@ static inline int64_t gf_count(gf_tensor t)
 
 /* A contiguous tensor over `data`. Pass 1 for unused dimensions; rank is 3 if d2 > 0, else 2 if
  * d1 > 0, else 1, so pass 0 to leave one out. */
-gf_tensor gf_view(void *data, gf_dtype dtype, const char *name, int64_t d0, int64_t d1,
-                  int64_t d2);
+gf_tensor gf_view(void *data, gf_dtype dtype, const char *name, int64_t d0, int64_t d1, int64_t d2);
 
 /* Rows [first, first + count) of t. */
 gf_tensor gf_rows(gf_tensor t, int64_t first, int64_t count);

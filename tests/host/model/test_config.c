@@ -2,8 +2,7 @@
 
 #include "made_model.h"
 
-/* ---- reading a config from text
- * ------------------------------------------------------------------ */
+/* ---- reading a config from text ------------------------------------------------------- */
 
 static gf_status read_config(gf_config *c, const char *config, const char *generation, gf_err *err)
 {
@@ -205,8 +204,7 @@ Test(config, unknown_keys_are_ignored)
     gf_config_free(&c);
 }
 
-/* ---- writing
- * ---------------------------------------------------------------------------------------- */
+/* ---- writing -------------------------------------------------------------------------- */
 
 static gf_config write_and_read(const gf_config *c)
 {
@@ -301,8 +299,7 @@ Test(config, llama3_from_divisors)
     }
 }
 
-/* ---- reference cases
- * -------------------------------------------------------------------------------- */
+/* ---- reference cases ------------------------------------------------------------------ */
 
 Test(config, golden)
 {

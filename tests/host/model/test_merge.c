@@ -9,8 +9,7 @@ static const char llama[] =
 static const char adapter[] = "{\"peft_type\":\"LORA\",\"r\":4,\"lora_alpha\":8,\"target_modules\":"
                               "[\"q_proj\",\"down_proj\"]}";
 
-/* ---- made cases
- * ----------------------------------------------------------------------------------- */
+/* ---- made cases ----------------------------------------------------------------------- */
 
 typedef struct {
     const char *drop, *add; /* leave out, or add, a tensor of this name */
@@ -258,8 +257,7 @@ Test(merge, config_keeps_all_but_the_dtype)
     }
 }
 
-/* ---- refusals
- * ------------------------------------------------------------------------------------- */
+/* ---- refusals ------------------------------------------------------------------------- */
 
 static void bad(adapter_options o, gf_dtype dtype, gf_status want, const char *part)
 {
@@ -309,8 +307,7 @@ Test(merge, output_must_be_empty)
     finish(&m);
 }
 
-/* ---- arithmetic
- * ----------------------------------------------------------------------------------- */
+/* ---- arithmetic ----------------------------------------------------------------------- */
 
 Test(delta, chain_of_fused_sums)
 {
@@ -342,8 +339,7 @@ Test(delta, chain_of_fused_sums)
     }
 }
 
-/* ---- reference cases
- * ------------------------------------------------------------------------------ */
+/* ---- reference cases ------------------------------------------------------------------ */
 
 /* The reference merged onto an f32 base, so that is what is written here. */
 static void golden_case(const char *name)
