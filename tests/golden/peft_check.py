@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""What graft writes, loaded by PEFT and transformers: adapters, merged models, tokenizers.
+
+    python3 peft_check.py build/bin/graft [MODEL.gguf]
+
+Needs torch, transformers and peft; not part of the test run. Random models of every family are
+trained for some steps with different adapters; the adapter is loaded with PeftModel.from_pretrained
+(a warning is an error), the merged folder with AutoModelForCausalLM, and both must give the losses
+that `graft eval --per-example` gives, example by example. With a GGUF the same on its chat data, and
+its tokenizer as AutoTokenizer reads it: ids of texts and of apply_chat_template. Exit code 1 if
+anything differs.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import warnings
+
+import torch
+import transformers
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors.torch import load_file
+from transformers import (AutoModelForCausalLM, AutoTokenizer, LlamaConfig, MistralConfig,
+                          Qwen2Config, Qwen3Config)
+
+# f32 sums in another order: of a token's loss.
+LOSS_MAX = 1e-4
+
+SIZES = dict(vocab_size=211, hidden_size=128, intermediate_size=208, num_hidden_layers=3,
+             num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+             initializer_range=0.1, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          "original_max_position_embeddings": 64, "rope_theta": 500000.0}
+FAMILIES = {
+    "llama": lambda: LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True),
+    "llama3-tied": lambda: LlamaConfig(**SIZES, tie_word_embeddings=True, rope_parameters=LLAMA3),
+    "mistral": lambda: MistralConfig(**SIZES, sliding_window=16),
+    "qwen2": lambda: Qwen2Config(**SIZES),
+    "qwen3": lambda: Qwen3Config(**SIZES, head_dim=32),
+}
+ADAPTERS = [
+    "--lora-r 8",
+    "--lora-r 16 --lora-alpha 8 --use-rslora --target-modules q_proj,v_proj",
+    "--lora-r 4 --target-modules .*[01].*(up|down)_proj",
+    "--lora-r 4 --layers-to-transform 0,2",
+    "--lora-r 4 --rank-pattern {\"q_proj\":6} --alpha-pattern {\"layers.1.mlp.up_proj\":3}",
+]
+CHAT = [
+    [{"role": "user", "content": "How many legs has a spider?"},
+     {"role": "assistant", "content": "Eight."}],
+    [{"role": "system", "content": "You are terse."}, {"role": "user", "content": "2 + 2?\n\n"},
+     {"role": "assistant", "content": "4"}, {"role": "user", "content": "h\u00e9 \u4e16\u754c \U0001f600"},
+     {"role": "assistant", "content": "  Hello,  world!\n"}],
+]
+TEXTS = ["Hello world", " two  spaces\tand\ttabs\n\n", "I'll we've 123456 3.14", "na\u00efve \u4e16\u754c \U0001f600",
+         "<|im_start|>user\nx<|im_end|>", "a" * 50, "\u00e9\u0301\u200b x"]
+
+failures = 0
+
+
+def check(good, what):
+    global failures
+    if not good:
+        failures += 1
+        print("FAILED:", what)
+
+
+def graft(*args):
+    done = subprocess.run([GRAFT, *map(str, args)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"graft {' '.join(map(str, args))}: {done.stderr}")
+    return done.stdout
+
+
+def lines(path):
+    with open(path) as f:
+        return [json.loads(line) for line in f]
+
+
+def losses(model, examples):
+    """Sums of each example's token losses; label 0 is never counted."""
+    out = []
+    for e in examples:
+        labels = torch.tensor(e["labels"])
+        with torch.no_grad():
+            logits = model(torch.tensor([e["input_ids"]])).logits[0].float()
+        out.append(torch.nn.functional.cross_entropy(logits[:-1], labels[1:], ignore_index=-100,
+                                                     reduction="sum").item())
+    return out
+
+
+def compare(model, examples, each, what):
+    worst = 0.0
+    for mine, theirs in zip(lines(each), losses(model, examples)):
+        worst = max(worst, abs(mine["nll"] - theirs) / mine["trained_tokens"])
+    check(worst <= LOSS_MAX, f"{what}: a token's loss is {worst:.3g} off")
+    return worst
+
+
+def load_base(path):
+    model, info = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32,
+                                                       attn_implementation="eager",
+                                                       output_loading_info=True)
+    check(not info["missing_keys"] and not info["unexpected_keys"], f"{path}: {info}")
+    return model.eval()
+
+
+def load_adapter(base, path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", FutureWarning)  # between PEFT and transformers
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model = PeftModel.from_pretrained(base, path).eval()
+    loaded, stored = get_peft_model_state_dict(model), load_file(f"{path}/adapter_model.safetensors")
+    check(loaded.keys() == stored.keys(), f"{path}: keys")
+    check(all(torch.equal(loaded[k], stored[k]) for k in stored), f"{path}: values")
+    return model
+
+
+def round_trip(model, base, tokens, options, what):
+    """Trains on `model` for graft, compares on the folder `base` for PEFT (the same weights)."""
+    examples = lines(tokens)
+    with tempfile.TemporaryDirectory() as d:
+        out, merged, each = f"{d}/out", f"{d}/merged", f"{d}/each.jsonl"
+        graft("train", "--model", model, "--data", tokens, "--output-dir", out, "--max-steps", 4,
+              "--learning-rate", 0.01, *options)
+        graft("eval", "--model", model, "--adapter", out, "--data", tokens, "--per-example", each)
+        adapted = compare(load_adapter(load_base(base), out), examples, each, f"{what}: adapter")
+        graft("merge", "--model", model, "--adapter", out, "--output-dir", merged, "--dtype", "f32")
+        whole = compare(load_base(merged), examples, each, f"{what}: merged")
+        print(f"{what}: adapter {adapted:.2g}, merged {whole:.2g}")
+        if os.path.exists(f"{out}/tokenizer.json"):
+            check_tokenizer(model, out)
+            check_tokenizer(model, merged)
+
+
+def check_tokenizer(model, folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for text in TEXTS:
+        mine = json.loads(graft("tokenize", "--model", model, f"--text={text}", "--json"))["ids"]
+        theirs = tokenizer(text)["input_ids"]
+        check(mine == theirs, f"{folder}: {text!r}: {mine}, AutoTokenizer {theirs}")
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as f:
+        for chat in CHAT:
+            f.seek(0)
+            f.truncate()
+            json.dump(chat, f)
+            f.flush()
+            mine = json.loads(graft("tokenize", "--model", model, "--messages", f.name, "--json"))
+            theirs = tokenizer.apply_chat_template(chat, return_dict=False)
+            check(mine["ids"] == theirs, f"{folder}: {chat}: {mine['ids']}, {theirs}")
+
+
+def random_tokens(path, vocab):
+    pick = random.Random(7)
+    with open(path, "w") as f:
+        for n in (40, 3, 17, 64, 25, 31):
+            ids = [pick.randrange(3, vocab) for _ in range(n)]
+            labels = [i if pick.random() < 0.6 or t == n - 1 else -100 for t, i in enumerate(ids)]
+            f.write(json.dumps({"input_ids": ids, "labels": labels}) + "\n")
+
+
+def check_families(scratch):
+    tokens = f"{scratch}/tokens.jsonl"
+    random_tokens(tokens, SIZES["vocab_size"])
+    for name, config in FAMILIES.items():
+        torch.manual_seed(1)
+        base = f"{scratch}/{name}"
+        model = AutoModelForCausalLM.from_config(config())
+        with torch.no_grad():
+            for key, value in model.named_parameters():
+                if key.endswith(".bias"):
+                    value.normal_(0, 0.1)
+        model.to(torch.bfloat16).save_pretrained(base)
+        for options in ADAPTERS:
+            round_trip(base, base, tokens, options.split(), f"{name} {options}")
+
+
+def check_gguf(path, scratch):
+    """The base for PEFT is the GGUF merged with an adapter that is still zero: a rate of zero."""
+    chat, zero, base = f"{scratch}/chat.jsonl", f"{scratch}/zero", f"{scratch}/base"
+    tokens = f"{scratch}/chat-tokens.jsonl"
+    with open(chat, "w") as f:
+        for messages in CHAT:
+            f.write(json.dumps({"messages": messages}) + "\n")
+    with open(tokens, "w") as f:
+        for line in graft("tokenize", "--model", path, "--messages", chat, "--json").splitlines():
+            e = json.loads(line)
+            f.write(json.dumps({"input_ids": e["ids"], "labels": e["labels"]}) + "\n")
+    graft("train", "--model", path, "--data", chat, "--output-dir", zero, "--max-steps", 1,
+          "--warmup-steps", 1)
+    graft("merge", "--model", path, "--adapter", zero, "--output-dir", base, "--dtype", "f32")
+    round_trip(path, base, tokens, ["--lora-r", "8", "--learning-rate", "0.001"], path)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    GRAFT = os.path.abspath(sys.argv[1])
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        check_families(folder)
+        for gguf in sys.argv[2:]:
+            check_gguf(gguf, folder)
+    print("all equal" if not failures else f"{failures} failed")
+    sys.exit(failures > 0)
