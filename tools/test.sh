@@ -83,8 +83,8 @@ if [ -z "${GRAFT_SMOLLM2:-}" ]; then
         echo "without the model: the tests that use it are skipped"
 fi
 
-say "release build, gcc"
-must configure build -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=gcc
+say "release build"
+must configure build -DCMAKE_BUILD_TYPE=Release
 must build build
 say "tests"
 run_tests build
@@ -92,7 +92,7 @@ run_tests build
 
 say "build with address and undefined-behaviour sanitizers"
 # gcc's tracking of variables takes minutes a file here, and nobody steps through this build.
-must configure build-asan -DCMAKE_BUILD_TYPE=Asan -DCMAKE_C_COMPILER=gcc \
+must configure build-asan -DCMAKE_BUILD_TYPE=Asan \
     -DCMAKE_C_FLAGS=-fno-var-tracking
 must build build-asan
 say "tests under sanitizers"
