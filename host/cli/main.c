@@ -1,8 +1,10 @@
 /* main.c - the program: options, one command, one line for what failed, the exit code. */
 #include "cli/commands.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
 static gf_status run(const gf_options *o, gf_err *err)
 {
@@ -47,8 +49,21 @@ static void print_error(gf_status status, gf_err *err)
     fprintf(stderr, "graft: %s\n", err->text[0] ? err->text : status_text(status));
 }
 
+/* Closed standard streams are filled, or the first file opened would take their place and what is
+ * meant for stderr would go into it. Read-only: a result for a closed stdout is still an error. */
+static void fill_streams(void)
+{
+    int fd;
+    do
+        fd = open("/dev/null", O_RDONLY);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0)
+        close(fd);
+}
+
 int main(int argc, char *argv[])
 {
+    fill_streams();
     /* A full disk quota or a closed pipe is an error to report like any other, not a death. */
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_IGN);

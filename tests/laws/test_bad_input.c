@@ -111,6 +111,55 @@ Test(bad_input, safetensors)
     CHECK(table);
 }
 
+#define SHARD "model-00001-of-00001.safetensors"
+#define INDEX(text)                                                                                \
+    "cd model && mv model.safetensors " SHARD " && echo '{\"weight_map\":" text                    \
+    "}' > model.safetensors.index.json"
+
+Test(bad_input, shards)
+{
+    static const refusal table[] = {
+        {TRAIN,
+         {"index.json", NORM, "in this folder"},
+         .shell = INDEX("{\"" NORM "\":\"../model/" SHARD "\"}")},
+        {TRAIN,
+         {"absent.safetensors", "index.json"},
+         .shell = INDEX("{\"" NORM "\":\"absent.safetensors\"}")},
+        {TRAIN,
+         {SHARD, "lm_head.weight", "not in the weight_map"},
+         .shell = INDEX("{\"" NORM "\":\"" SHARD "\"}")},
+        {TRAIN,
+         {"index.json", "tensor x", "not in " SHARD},
+         .shell = INDEX("{\"x\":\"" SHARD "\"}")},
+        {TRAIN, {"index.json", "weight_map"}, .shell = INDEX("7")},
+    };
+    CHECK(table);
+}
+
+#define THEN " 2>&1 && cd out/checkpoint-1 && "
+
+/* A checkpoint is a file like any other. */
+Test(bad_input, checkpoints)
+{
+    static const refusal table[] = {
+        {TRAIN "--resume",
+         {"checkpoint-1/state.json:1:"},
+         .shell = GRAFT_BIN " " TRAIN THEN "truncate -s 40 state.json"},
+        {TRAIN "--resume",
+         {"checkpoint-1/state.json"},
+         .shell = GRAFT_BIN " " TRAIN THEN "rm state.json"},
+        {TRAIN "--resume",
+         {"checkpoint-1/optimizer.safetensors", "complete"},
+         .shell = GRAFT_BIN " " TRAIN THEN "truncate -s -4 optimizer.safetensors"},
+        {TRAIN "--resume",
+         {"checkpoint-1/adapter_model.safetensors", "complete"},
+         .shell = GRAFT_BIN " " TRAIN THEN "truncate -s 900 adapter_model.safetensors"},
+        {TRAIN "--resume --lora-r 8", {"lora_r"}, .shell = GRAFT_BIN " " TRAIN},
+        {TRAIN "--resume", {"notes"}, .shell = GRAFT_BIN " " TRAIN "&& touch out/notes"},
+    };
+    CHECK(table);
+}
+
 Test(bad_input, gguf)
 {
     static const char norm[] = "blk.1.attn_norm.weight", q[] = "blk.0.attn_q.weight";

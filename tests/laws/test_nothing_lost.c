@@ -4,6 +4,8 @@
 #include "support/program.h"
 #include "support/spoil.h"
 
+#include "base/json.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <signal.h>
@@ -279,6 +281,37 @@ Test(nothing_lost, file_size_limit)
     cr_assert_eq(train(&text, &b, "", "again", "--resume"), 0, "%s", text);
     free(text);
     cr_assert(same_file(&b, "good/adapter_model.safetensors", "again/adapter_model.safetensors"));
+    bed_close(&b);
+}
+
+/* Closed streams: progress must not end up in a file that took their number. */
+Test(nothing_lost, closed_streams)
+{
+    bed b;
+    char *text;
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    cr_assert_eq(train(&text, &b, "", "good", ""), 0, "%s", text);
+    free(text);
+    cr_assert_eq(run(NULL,
+                     "(exec <&- >&- 2>&-; " GRAFT_BIN " train --model %s/model --data "
+                     "%s/data.jsonl --output-dir %s/closed --no-shuffle --batch-size 1 --lora-r 4 "
+                     "--save-steps 1)",
+                     b.dir, b.dir, b.dir),
+                 0);
+    cr_assert(same_file(&b, "good/adapter_model.safetensors", "closed/adapter_model.safetensors"));
+    char *metrics = gf_format(NULL, "%s/closed/metrics.jsonl", b.dir);
+    cJSON *line = NULL;
+    size_t size;
+    char *lines = spoil_read(metrics, &size);
+    int count = 0;
+    for (char *at = strtok(lines, "\n"); at; at = strtok(NULL, "\n"), count++) {
+        cr_assert_eq(gf_json_parse(&line, at, strlen(at), "metrics", 1, NULL), GF_OK, "%s", at);
+        cJSON_Delete(line);
+    }
+    cr_assert_eq(count, 8);
+    free(lines);
+    free(metrics);
     bed_close(&b);
 }
 
