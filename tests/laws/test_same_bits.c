@@ -105,8 +105,9 @@ Test(same_bits, ranks)
         cr_skip_test("no mpirun");
     if (!bed_open(&b))
         cr_skip_test("no reference cases");
-    const char *mpi =
-        "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe";
+    /* Open MPI keeps what it allocates: leaks are looked for in the other tests. */
+    const char *mpi = "ASAN_OPTIONS=detect_leaks=0 OMPI_ALLOW_RUN_AS_ROOT=1 "
+                      "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe";
     for (int ranks = 2; ranks <= 3; ranks++) {
         char *prefix = gf_format(NULL, "%s -n %d", mpi, ranks);
         char *name = gf_format(NULL, "ranks%d", ranks);
@@ -133,7 +134,7 @@ static void kill_after(const bed *b, const char *name, int lines, bool resume)
     }
     for (int i = 0; i < 20000; i++) {
         char *count;
-        run_stdout(&count, "cat %s | wc -l", metrics);
+        run_stdout(&count, "cat %s 2>/dev/null | wc -l", metrics);
         const bool enough = atoi(count) >= lines;
         free(count);
         if (enough || waitpid(child, NULL, WNOHANG) == child)
