@@ -45,6 +45,7 @@ typedef struct {
     uint8_t *bits;                    /* [rows][MASK_BYTES], of the strips at work */
     int64_t row, rows, strip, strips; /* the chunk at work */
     block k;
+    int64_t panel; /* size of a panel of A in block k */
 } work;
 
 /* ---- blocks of k
@@ -140,22 +141,22 @@ static bool part_in_block(const plan *p, const block *b, int part, int64_t *begi
 static void pack_rows(const work *w)
 {
     const plan *p = w->p;
-    const int64_t height = w->k.end - w->k.begin;
-    for (int64_t i = 0; i < w->rows; i += GF_MR) {
+    float *panel = w->a;
+    for (int64_t i = 0; i < w->rows; i += GF_MR, panel += w->panel) {
         const int64_t rows = w->rows - i < GF_MR ? w->rows - i : GF_MR;
         for (int j = 0; j < w->k.parts; j++) {
             const int part = w->k.first_part + j;
             int64_t begin, end, k0, k;
             if (part_in_block(p, &w->k, part, &begin, &end, &k0, &k))
                 GF_CPU(pack_a)
-            (w->a + i * height + begin * GF_MR, p->word, &p->g->part[part].a, p->g->part[part].mask,
-             w->row + i, rows, k0, k, w->buf);
+            (panel, begin, p->word, &p->g->part[part].a, p->g->part[part].mask, w->row + i, rows,
+             k0, k);
         }
     }
 }
 
 /* Packs B of columns [n0, n0 + n) of a group; returns its words of k and fills in the runs of A
- * that they belong to (their addresses for the first panel). */
+ * that they belong to. */
 static int64_t pack_columns(const work *w, const gf_gemm_group *group, int64_t n0, int64_t n,
                             gf_runs *runs)
 {
@@ -166,7 +167,7 @@ static int64_t pack_columns(const work *w, const gf_gemm_group *group, int64_t n
             height += end - begin;
     int64_t at = 0, run_end = -1;
     int run = -1;
-    *runs = (gf_runs){{0, 0}, {w->a, w->a}};
+    *runs = (gf_runs){.a = w->a};
     for (int s = 0; s < group->segments; s++) {
         const gf_gemm_segment *seg = &group->segment[s];
         if (!part_in_block(p, &w->k, seg->part, &begin, &end, &k0, &k))
@@ -174,7 +175,7 @@ static int64_t pack_columns(const work *w, const gf_gemm_group *group, int64_t n
         if (begin != run_end) {
             run++;
             assert(run < 2); /* x and one tail, or all parts in a row */
-            runs->a[run] = w->a + begin * GF_MR;
+            runs->begin[run] = begin;
         }
         runs->k[run] += end - begin;
         run_end = end;
@@ -311,12 +312,10 @@ static void all_tiles(const work *w, int group, int64_t n0, int64_t n, int64_t h
                       const gf_runs *packed)
 {
     const plan *p = w->p;
-    const int64_t block_height = w->k.end - w->k.begin;
     const int64_t park_column = (p->group_strip[group] - w->strip) * GF_STRIP + n0;
     for (int64_t i = 0; i < w->rows; i += GF_MR) {
         gf_runs runs = *packed;
-        runs.a[0] += i * block_height;
-        runs.a[1] += i * block_height;
+        runs.a += i / GF_MR * w->panel;
         for (int64_t j = 0; j < n; j += GF_NR) {
             const place at = {
                 .group = &p->g->group[group],
@@ -360,6 +359,7 @@ static void one_chunk(work *w)
     const plan *p = w->p;
     w->k = (block){0};
     while (next_block(p, &w->k)) {
+        w->panel = gf_panel_size(w->k.end - w->k.begin);
         pack_rows(w);
         for (int i = 0; i < p->g->groups; i++) {
             const int64_t low = p->group_strip[i], high = p->group_strip[i + 1];
@@ -446,7 +446,7 @@ void GF_CPU(gemm)(gf_pool *pool, const gf_gemm *g)
         if (b.end - b.begin > highest)
             highest = b.end - b.begin;
     p.park = blocks > 1 && g->c_dtype != GF_F32;
-    p.chunk_rows = A_WORDS / (highest * GF_MR) * GF_MR;
+    p.chunk_rows = A_WORDS / gf_panel_size(highest) * GF_MR;
     if (p.chunk_rows > MAX_ROWS)
         p.chunk_rows = MAX_ROWS;
     if (p.park && p.chunk_rows > PARK_WORDS / (PARK_STRIPS * GF_STRIP))

@@ -109,20 +109,35 @@ GF_ISA_LIST(X)
 /* ---- the parts of it, also used by the gradients ------------------------------------------------
  */
 
-/* One tile: t [mr, nv * VL] = (load ? t : 0) + sum over the runs of panel words a [k][MR] times b
- * [sum k][NR]; b's words of the second run follow those of the first. */
+/* A panel of A holds MR rows, DEPTH words of one behind those of the other: [word / DEPTH][row]
+ * [word % DEPTH]. So a row of words is copied by the line, and transposed nowhere. */
+#define GF_DEPTH 16
+
+static inline int64_t gf_panel_at(int64_t row, int64_t word)
+{
+    return (word / GF_DEPTH * GF_MR + row) * GF_DEPTH + word % GF_DEPTH;
+}
+
+/* What a panel of A takes. */
+static inline int64_t gf_panel_size(int64_t words)
+{
+    return (words + GF_DEPTH - 1) / GF_DEPTH * GF_DEPTH * GF_MR;
+}
+
+/* One tile: t [mr, nv * VL] = (load ? t : 0) + sum over the runs of k words of panel a, beginning
+ * at word `begin`, times b [sum k][NR]; b's words of the second run follow those of the first. */
 typedef struct {
-    int64_t k[2];
-    const float *a[2];
+    int64_t begin[2], k[2];
+    const float *a;
 } gf_runs;
 typedef void gf_tile_fn(const gf_runs *r, const float *b, float *t, int64_t ldt, bool load);
 
 gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv); /* 1 <= mr <= MR, nv 1 or 2 */
 
-/* dst [words of k][MR] = rows [m0, m0 + rows) of a, columns [k0, k0 + k), masked; rows <= MR.
- * `buf` holds GF_PACK_BUF floats. */
-void GF_CPU(pack_a)(float *dst, gf_word w, const gf_operand *a, const gf_mask *mask, int64_t m0,
-                    int64_t rows, int64_t k0, int64_t k, float *buf);
+/* Words `begin` and up of a panel = rows [m0, m0 + rows) of a, columns [k0, k0 + k), masked; rows
+ * <= MR. */
+void GF_CPU(pack_a)(float *panel, int64_t begin, gf_word w, const gf_operand *a,
+                    const gf_mask *mask, int64_t m0, int64_t rows, int64_t k0, int64_t k);
 
 /* Columns [n0, n0 + n) of op(b), k from k0 on, as strips of STRIP columns. Strip i begins at dst +
  * i * STRIP * height, its panel j at j * NR * height behind that, word row by word row; columns
@@ -131,6 +146,11 @@ void GF_CPU(pack_b)(float *dst, int64_t height, gf_word w, const gf_operand *b, 
                     int64_t n, int64_t k0, int64_t k, float *buf);
 #define GF_PACK_STRIPS 4
 #define GF_PACK_BUF (GF_STRIP * 128) /* a strip of 128 k; stays in L1 */
+
+/* The part of pack_b that registers do, for whole strips (n a multiple of STRIP) and from k0 on:
+ * returns the k that it has packed, and leaves the rest. */
+int64_t GF_CPU(pack_lines)(float *dst, int64_t height, gf_word w, const gf_operand *b, bool nn,
+                           int64_t n0, int64_t n, int64_t k0, int64_t k);
 
 /* bits[i / 8] bit i % 8 = dropout keeps channel c0 + i of token t, i < n; c0 a multiple of 8. */
 void GF_CPU(mask_bits)(uint8_t *bits, const gf_mask *m, int64_t t, int64_t c0, int64_t n);

@@ -203,32 +203,41 @@ static void masked_row(float *out, gf_word w, const gf_operand *a, const gf_mask
     row_to_words(out, w, GF_F32, (const char *)x, n);
 }
 
-void GF_CPU(pack_a)(float *dst, gf_word w, const gf_operand *a, const gf_mask *mask, int64_t m0,
-                    int64_t rows, int64_t k0, int64_t k, float *buf)
+/* n words of a row into a panel, from word `begin` on. */
+static void put_words(float *row, int64_t begin, const float *words, int64_t n)
+{
+    int64_t i = 0;
+    if (begin % GF_DEPTH) {
+        i = GF_DEPTH - begin % GF_DEPTH;
+        i = i < n ? i : n;
+        memcpy(row + gf_panel_at(0, begin), words, (size_t)i * sizeof *row);
+    }
+    float *d = row + gf_panel_at(0, begin + i);
+    for (; i + GF_DEPTH <= n; i += GF_DEPTH, d += GF_MR * GF_DEPTH)
+        memcpy(d, words + i, GF_DEPTH * sizeof *d);
+    if (i < n)
+        memcpy(d, words + i, (size_t)(n - i) * sizeof *d);
+}
+
+void GF_CPU(pack_a)(float *panel, int64_t begin, gf_word w, const gf_operand *a,
+                    const gf_mask *mask, int64_t m0, int64_t rows, int64_t k0, int64_t k)
 {
     enum { SLICE = 128 };
     const bool direct = !mask && ready(w, a->dtype, k);
-    for (int64_t i = 0; i < k; i += SLICE) {
-        const int64_t len = k - i < SLICE ? k - i : SLICE, words = gf_words(w, len);
-        const char *src = at(a, m0, k0 + i);
-        int64_t step = element_bytes(a->dtype, a->ld);
-        if (rows == GF_MR) /* the next panel's, most likely */
-            call_rows(src + rows * step, step, rows, element_bytes(a->dtype, len));
-        if (!direct) {
-            for (int64_t r = 0; r < rows; r++)
-                if (mask)
-                    masked_row(buf + r * SLICE, w, a, mask, m0 + r, k0 + i, len);
-                else
-                    row_to_words(buf + r * SLICE, w, a->dtype, src + r * step, len);
-            src = (const char *)buf;
-            step = SLICE * (int64_t)sizeof *buf;
+    for (int64_t r = 0; r < rows; r++) {
+        float *row = panel + r * GF_DEPTH, buf[SLICE];
+        if (direct) {
+            const char *src = at(a, m0 + r, k0);
+            put_words(row, begin, (const float *)(const void *)src, gf_words(w, k));
+            continue;
         }
-        float *d = dst + gf_words(w, i) * GF_MR;
-        for (int64_t r = 0; r < GF_MR; r += GF_VL) {
-            const int64_t keep = GF_MR - r < GF_VL ? GF_MR - r : GF_VL;
-            const int64_t have = rows - r < keep ? rows - r : keep;
-            transpose(d + r, GF_MR, (int)keep, src + r * step, step, have < 0 ? 0 : (int)have,
-                      words);
+        for (int64_t i = 0; i < k; i += SLICE) {
+            const int64_t len = k - i < SLICE ? k - i : SLICE;
+            if (mask)
+                masked_row(buf, w, a, mask, m0 + r, k0 + i, len);
+            else
+                row_to_words(buf, w, a->dtype, at(a, m0 + r, k0 + i), len);
+            put_words(row, begin + gf_words(w, i), buf, gf_words(w, len));
         }
     }
 }
@@ -337,6 +346,12 @@ static void pack_nn(float *dst, int64_t height, gf_word w, const gf_operand *b, 
 void GF_CPU(pack_b)(float *dst, int64_t height, gf_word w, const gf_operand *b, bool nn, int64_t n0,
                     int64_t n, int64_t k0, int64_t k, float *buf)
 {
+    const int64_t done = GF_CPU(pack_lines)(dst, height, w, b, nn, n0, n, k0, k);
+    dst += gf_words(w, done) * GF_NR;
+    k0 += done;
+    k -= done;
+    if (k == 0)
+        return;
     if (!nn) {
         for (int64_t j = 0; j < n; j += GF_STRIP)
             pack_strip_nt(dst + j * height, height, w, b, n0 + j,

@@ -83,27 +83,24 @@ INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *
     for (int i = 0; i < mr; i++)
         for (int j = 0; j < nv; j++)
             c[i][j] = again ? load(t + i * ldt + j * GF_VL) : (vec){0};
-    const float *a = r->a[0];
-    int64_t k = r->k[0], later = r->k[1];
-    for (;;) {
-        for (int64_t w = 0; w < k; w++) {
-            vec bv[2];
-            bv[0] = load(b);
-            bv[1] = nv > 1 ? load(b + GF_VL) : bv[0];
-            UNROLL
-            for (int i = 0; i < mr; i++) {
-                const vec av = spread(a + i);
-                for (int j = 0; j < nv; j++)
-                    c[i][j] = multiply_add(av, bv[j], c[i][j]);
+    for (int run = 0; run < 2; run++) {
+        const float *a = r->a + gf_panel_at(0, r->begin[run]);
+        int64_t n = GF_DEPTH - r->begin[run] % GF_DEPTH;
+        for (int64_t k = r->k[run]; k > 0; k -= n, n = GF_DEPTH) {
+            n = n < k ? n : k;
+            for (int64_t w = 0; w < n; w++, a++, b += GF_NR) {
+                vec bv[2];
+                bv[0] = load(b);
+                bv[1] = nv > 1 ? load(b + GF_VL) : bv[0];
+                UNROLL
+                for (int i = 0; i < mr; i++) {
+                    const vec av = spread(a + i * GF_DEPTH);
+                    for (int j = 0; j < nv; j++)
+                        c[i][j] = multiply_add(av, bv[j], c[i][j]);
+                }
             }
-            a += GF_MR;
-            b += GF_NR;
+            a += (GF_MR - 1) * GF_DEPTH;
         }
-        if (!later)
-            break;
-        a = r->a[1];
-        k = later;
-        later = 0;
     }
     UNROLL
     for (int i = 0; i < mr; i++)
@@ -112,6 +109,11 @@ INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *
 }
 
 #if GF_HAVE_PAIRS
+INLINE __m512bh load_pairs(const float *p)
+{
+    return (__m512bh)_mm512_loadu_si512(p);
+}
+
 INLINE __m512bh spread_pair(const float *p)
 {
     int32_t v;
@@ -127,27 +129,24 @@ INLINE void tile_pair(const int mr, const int nv, const gf_runs *r, const float 
     for (int i = 0; i < mr; i++)
         for (int j = 0; j < nv; j++)
             c[i][j] = again ? load(t + i * ldt + j * GF_VL) : (vec){0};
-    const float *a = r->a[0];
-    int64_t k = r->k[0], later = r->k[1];
-    for (;;) {
-        for (int64_t w = 0; w < k; w++) {
-            __m512bh bv[2];
-            bv[0] = (__m512bh)_mm512_loadu_si512(b);
-            bv[1] = nv > 1 ? (__m512bh)_mm512_loadu_si512(b + GF_VL) : bv[0];
-            UNROLL
-            for (int i = 0; i < mr; i++) {
-                const __m512bh av = spread_pair(a + i);
-                for (int j = 0; j < nv; j++)
-                    c[i][j] = _mm512_dpbf16_ps(c[i][j], av, bv[j]);
+    for (int run = 0; run < 2; run++) {
+        const float *a = r->a + gf_panel_at(0, r->begin[run]);
+        int64_t n = GF_DEPTH - r->begin[run] % GF_DEPTH;
+        for (int64_t k = r->k[run]; k > 0; k -= n, n = GF_DEPTH) {
+            n = n < k ? n : k;
+            for (int64_t w = 0; w < n; w++, a++, b += GF_NR) {
+                __m512bh bv[2];
+                bv[0] = load_pairs(b);
+                bv[1] = nv > 1 ? load_pairs(b + GF_VL) : bv[0];
+                UNROLL
+                for (int i = 0; i < mr; i++) {
+                    const __m512bh av = spread_pair(a + i * GF_DEPTH);
+                    for (int j = 0; j < nv; j++)
+                        c[i][j] = _mm512_dpbf16_ps(c[i][j], av, bv[j]);
+                }
             }
-            a += GF_MR;
-            b += GF_NR;
+            a += (GF_MR - 1) * GF_DEPTH;
         }
-        if (!later)
-            break;
-        a = r->a[1];
-        k = later;
-        later = 0;
     }
     UNROLL
     for (int i = 0; i < mr; i++)

@@ -122,7 +122,7 @@ static int64_t panel_height(int64_t r)
     return (r + panels - 1) / panels;
 }
 
-/* tail[:, r0 .. r0 + r) of a chunk as panels [token][MR]. */
+/* tail[:, r0 .. r0 + r) of a chunk as panels of A. */
 static void pack_tail(float *dst, const gf_linear_grad *g, const chunk *c, int64_t r0, int64_t r)
 {
     float row[SLICE_R];
@@ -132,9 +132,10 @@ static void pack_tail(float *dst, const gf_linear_grad *g, const chunk *c, int64
     for (int64_t t = 0; t < c->tokens; t++) {
         GF_CPU(to_f32)
         (row, g->tail.dtype, src + (c->first + t) * step + gf_row_bytes(g->tail.dtype, r0), r);
-        float *d = dst + t * GF_MR;
-        for (int64_t i = 0; i < r; i += height, d += c->tokens * GF_MR)
-            memcpy(d, row + i, (size_t)(r - i < height ? r - i : height) * sizeof *d);
+        float *d = dst + gf_panel_at(0, t);
+        for (int64_t i = 0; i < r; i += height, d += gf_panel_size(c->tokens))
+            for (int64_t j = 0; j < height && i + j < r; j++)
+                d[j * GF_DEPTH] = row[i + j];
     }
 }
 
@@ -201,7 +202,7 @@ static uint32_t one_gradient(const batch *b, const gf_linear_grad *g, const chun
             pack_wide(s->wide, g, c, n0, n, s->buf);
             for (int64_t j = 0; j < n; j += GF_NR) {
                 const int64_t columns = n - j < GF_NR ? n - j : GF_NR;
-                gf_runs runs = {{c->tokens, 0}, {s->tail, NULL}};
+                gf_runs runs = {.k = {c->tokens, 0}, .a = s->tail};
                 for (int64_t i = 0; i < r; i += height) {
                     float tile[GF_MR * GF_NR];
                     const int64_t rows = r - i < height ? r - i : height;
@@ -209,7 +210,7 @@ static uint32_t one_gradient(const batch *b, const gf_linear_grad *g, const chun
                     (GF_WORD_F32, (int)rows,
                      columns > GF_VL ? 2 : 1)(&runs, s->wide + j * c->tokens, tile, GF_NR, false);
                     stat = merge(stat, add_tile(b, g, tile, r0 + i, rows, n0 + j, columns));
-                    runs.a[0] += c->tokens * GF_MR;
+                    runs.a += gf_panel_size(c->tokens);
                 }
             }
         }
