@@ -8,7 +8,7 @@ set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev
     libopenmpi-dev openmpi-bin"
-test="libcriterion-dev clang clang-format"
+test="libcriterion-dev clang clang-format libclang-rt-dev"
 model="python3 python3-pip ca-certificates"
 
 [ $# -gt 0 ] || set -- build

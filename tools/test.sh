@@ -1,6 +1,7 @@
 #!/bin/sh
 # test.sh [--quick] - installs what the tests need, builds with warnings as errors, runs every test;
-# then all of it again under AddressSanitizer and UndefinedBehaviorSanitizer, and builds with clang.
+# then all of it again under AddressSanitizer and UndefinedBehaviorSanitizer, and builds with clang to
+# fuzz every parser for some seconds.
 # --quick stops after the first round. Running it again only does what changed.
 #
 # The last line is "N passed, N failed[, N skipped]"; exit 1 if anything failed.
@@ -61,15 +62,17 @@ build() {
 
 # Runs the tests of a folder, shows what failed or was skipped, and adds to the counts. Criterion's
 # tests are counted one by one, a script is one test, and so is a sanitizer's report.
-run_tests() {
-    log=$1/tests.log
-    ctest --test-dir "$1" -j "$(nproc)" -V >"$log" 2>&1 </dev/null
+run_tests() { # folder, options of ctest
+    folder=$1
+    log=$folder/tests.log
+    shift
+    ctest --test-dir "$folder" -j "$(nproc)" -V "$@" >"$log" 2>&1 </dev/null
     # Colours would hide the words that are looked for.
     sed -i 's/\x1b\[[0-9;]*m//g' "$log"
-    awk -f tools/count.awk "$log" >"$1/count.txt"
-    sed '$d' "$1/count.txt"
+    awk -f tools/count.awk "$log" >"$folder/count.txt"
+    sed '$d' "$folder/count.txt"
     # shellcheck disable=SC2046  # three numbers
-    set -- "$1" $(tail -n 1 "$1/count.txt")
+    set -- "$folder" $(tail -n 1 "$folder/count.txt")
     passed=$((passed + $2))
     failed=$((failed + $3))
     skipped=$((skipped + $4))
@@ -99,9 +102,10 @@ say "tests under sanitizers"
 export UBSAN_OPTIONS=print_stacktrace=1
 run_tests build-asan
 
-say "clang build"
-must configure build-clang -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang
+say "clang build, with sanitizers and coverage for the fuzz targets"
+must configure build-clang -DCMAKE_BUILD_TYPE=Fuzz -DCMAKE_C_COMPILER=clang
 must build build-clang
-passed=$((passed + 1))
+say "a few seconds of fuzzing for each parser"
+run_tests build-clang -L fuzz
 say "done"
 finish
