@@ -1,6 +1,6 @@
 /* attention.c - causal attention, forward. Contract: graft/ops.h. Source: Dao 2023
  * (FlashAttention-2), algorithm 1. */
-#include "attention.h"
+#include "attention_deal.h"
 
 /* Where a maximum starts: below every finite score, and finite, so that a row that has seen nothing
  * yet multiplies what it has by exp(0) = 1 and not by NaN. */
@@ -44,7 +44,21 @@ score_rows(const unit *u, const att_mask *mask, int64_t from, int64_t to, bool f
     }
 }
 
-/* Scores to exponentials below m[i]; sum[i] is what row i adds to its denominator. */
+/* Exponentials j.. of a row as words, in place: pairs take half, so they lie behind what is read.
+ */
+static inline void put_words(const att_args *a, float *row, int64_t j, v16 p)
+{
+#if V_PAIRS
+    if (a->pair) {
+        v_store_pairs(row + j / 2, p);
+        return;
+    }
+#endif
+    (void)a;
+    v_store(row + j, p);
+}
+
+/* Scores to exponentials below m[i], as words; sum[i] is what row i adds to its denominator. */
 __attribute__((always_inline)) static inline void
 soften_rows(const unit *u, int64_t from, int64_t to, const float *m, float *sum)
 {
@@ -54,7 +68,7 @@ soften_rows(const unit *u, int64_t from, int64_t to, const float *m, float *sum)
         v16 all = v_zero();
         for (int64_t j = from; j < to; j += 16) {
             const v16 p = v_exp(v_sub(v_load(s + j), mi));
-            v_store(s + j, p);
+            put_words(u->a, s, j, p);
             all = v_add(all, p);
         }
         sum[i] = v_sum(all);
@@ -74,8 +88,8 @@ static void forward_block(const unit *u, int64_t r0, int64_t k0)
     if (mask.from == mask.to)
         return;
     const int64_t from = mask.from & ~(int64_t)15, to = att_up(mask.to, 16);
-    att_product(u->s + from, KEYS, to - from, NULL, u->q + r0 * a->pitch, a->pitch, u->kt + from,
-                KEYS, a->width);
+    att_product(a, u->s + from, KEYS, to - from, NULL, u->q + r0 * a->pitch, a->pitch, u->kt + from,
+                KEYS, a->words);
     float top[BLOCK], sum[BLOCK];
     if (full)
         score_rows(u, &mask, 0, KEYS, true, top);
@@ -91,8 +105,9 @@ static void forward_block(const unit *u, int64_t r0, int64_t k0)
         soften_rows(u, from, to, m, sum);
     for (int i = 0; i < BLOCK; i++)
         l[i] = l[i] * f[i] + sum[i];
-    att_product(u->o + r0 * a->pitch, a->pitch, a->pitch, f, u->s + mask.from, KEYS,
-                u->v + mask.from * a->pitch, a->pitch, mask.to - mask.from);
+    const int64_t first = att_word(a, mask.from), end = att_word_end(a, mask.to);
+    att_product(a, u->o + r0 * a->pitch, a->pitch, a->pitch, f, u->s + first, KEYS,
+                u->v + first * a->pitch, a->pitch, end - first);
 }
 
 static void run_unit(unit *u, float *scratch)
@@ -119,14 +134,13 @@ static void run_unit(unit *u, float *scratch)
     for (int64_t r = 0; r < padded; r++)
         u->pos[r] = r < rows ? position(u, r % u->nq) : -1; /* what fills up sees nothing */
     for (int64_t r = 0; r < rows; r++)
-        att_pack_row(u->q + r * a->pitch, a->q, u->span.start + u->q0 + r % u->nq,
+        att_pack_row(a, u->q + r * a->pitch, a->q, u->span.start + u->q0 + r % u->nq,
                      u->h + r / u->nq);
     const int64_t last = position(u, u->nq - 1);
     for (int64_t k0 = att_first(a, position(u, 0)) / KEYS * KEYS; k0 <= last; k0 += KEYS) {
         const int64_t first = u->span.kv_start + k0, n = att_min(KEYS, u->span.kv_len - k0);
-        att_pack_turned(u->kt, a->k, first, n, g);
-        for (int64_t r = 0; r < n; r++)
-            att_pack_row(u->v + r * a->pitch, a->v, first + r, g);
+        att_pack_turned(a, u->kt, a->k, first, n, g);
+        att_pack_rows(a, u->v, a->v, first, n, g);
         for (int64_t r0 = 0; r0 < rows; r0 += BLOCK)
             forward_block(u, r0, k0);
     }
@@ -194,11 +208,7 @@ gf_status GF_CPU(attention_fwd)(gf_backend *be, gf_tensor o, gf_tensor lse, gf_t
                      .scale = scale,
                      .cap = cap,
                      .window = window};
-    j.a.heads = q.dim[1];
-    j.a.groups = k.dim[1];
-    j.a.share = j.a.heads / j.a.groups;
-    j.a.width = q.dim[2];
-    j.a.pitch = att_up(j.a.width, 16);
+    att_geometry(&j.a);
     att_deal deal = {0};
     walk(&j.a, &deal, NULL);
     j.total = deal.total;

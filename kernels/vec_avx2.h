@@ -9,6 +9,7 @@ typedef struct {
 } v16;
 
 /* Attention's register tile: 8 of 16 registers are accumulators. */
+#define V_PAIRS 0 /* no products of bf16 pairs: vec_avx512.h */
 #define V_TILE_ROWS 4
 #define V_TILE_COLS 1
 

@@ -65,6 +65,30 @@ static inline void v_store_bf16_n(uint16_t *p, v16 x, int n)
 {
     _mm256_mask_storeu_epi16(p, v_mask(n), v_narrow_bf16(x));
 }
+#if defined(__AVX512BF16__)
+/* Words of two bf16, the earlier one in the low half, which this CPU multiplies itself. Denormals
+ * count as zeros here, read and written, sums included. */
+#define V_PAIRS 1
+/* Both products of every word added to c, one after the other. */
+static inline v16 v_dot_pairs(v16 a, v16 b, v16 c)
+{
+    return _mm512_dpbf16_ps(c, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
+}
+/* Word i: lane i of both, rounded to nearest even. */
+static inline v16 v_pair(v16 low, v16 high)
+{
+    const __m512i lo = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(low));
+    const __m512i hi = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(high));
+    return _mm512_castsi512_ps(_mm512_or_si512(lo, _mm512_slli_epi32(hi, 16)));
+}
+/* 8 words: lanes 2i and 2i+1, rounded to nearest even. */
+static inline void v_store_pairs(float *words, v16 x)
+{
+    _mm256_storeu_si256((__m256i *)(void *)words, (__m256i)_mm512_cvtneps_pbh(x));
+}
+#else
+#define V_PAIRS 0
+#endif
 static inline v16 v_add(v16 a, v16 b)
 {
     return _mm512_add_ps(a, b);

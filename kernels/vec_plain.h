@@ -12,6 +12,7 @@ typedef struct {
 } v16;
 
 /* Attention's register tile: small, there may be only 16 registers of 4 lanes. */
+#define V_PAIRS 0 /* no products of bf16 pairs: vec_avx512.h */
 #define V_TILE_ROWS 2
 #define V_TILE_COLS 1
 
