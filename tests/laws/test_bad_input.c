@@ -4,8 +4,6 @@
 
 #include <criterion/criterion.h>
 
-#define CHECK(table) refusal_check(table, (int)(sizeof(table) / sizeof *(table)))
-
 #define NORM "model.norm.weight"
 #define Q1 "model.layers.1.self_attn.q_proj.weight"
 #define A0 "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
@@ -302,63 +300,6 @@ Test(bad_input, data)
         {"tokenize --model tiny.gguf --messages m.json",
          {"m.json:1:3:"},
          .shell = "echo '[{]' > m.json"},
-    };
-    CHECK(table);
-}
-
-#define CONFIG TRAIN "--config c.json"
-#define JSON(text) "printf '%s\\n' '" text "' > c.json"
-
-Test(bad_input, options)
-{
-    static const refusal table[] = {
-        {"trian --model model", {"trian", "train"}},
-        {TRAIN "--lerning-rate 1", {"--lerning-rate", "--learning-rate"}},
-        {TRAIN "--lora-r", {"--lora-r"}},
-        {TRAIN "--lora-r 0", {"--lora-r", "0"}},
-        {TRAIN "--lora-r 4.5", {"--lora-r", "4.5"}},
-        {TRAIN "--lora-r 99999999999999999999", {"--lora-r"}},
-        {TRAIN "--learning-rate -1", {"--learning-rate", "-1"}},
-        {TRAIN "--learning-rate nan", {"--learning-rate", "nan"}},
-        {TRAIN "--learning-rate 1e400", {"--learning-rate"}},
-        {TRAIN "--lora-alpha 0", {"--lora-alpha"}},
-        {TRAIN "--lora-dropout 1", {"--lora-dropout"}},
-        {TRAIN "--batch-size 0", {"--batch-size"}},
-        {TRAIN "--max-length 1", {"--max-length"}},
-        {TRAIN "--overlength cut", {"--overlength", "cut", "truncate"}},
-        {TRAIN "--precision fp16", {"--precision", "fp16", "bf16"}},
-        {TRAIN "--device cuda", {"cuda"}},
-        {TRAIN "--quantization nf4", {"nf4"}},
-        {TRAIN "--optim lion", {"lion"}},
-        {TRAIN "--use-dora", {"--use-dora"}},
-        {TRAIN "--target-modules nothing", {"nothing", "q_proj", "down_proj"}},
-        {TRAIN "--target-modules '.*nothing.*'", {"nothing", "q_proj"}},
-        {TRAIN "--target-modules 'a(b'", {"a(b"}},
-        {TRAIN "--target-modules q_proj,nothing", {"nothing", "q_proj"}},
-        {TRAIN "--layers-to-transform 7", {"7", "layers"}},
-        {TRAIN "--layers-to-transform 0 --target-modules '.*q_proj'",
-         {"--layers-to-transform", "--target-modules"}},
-        {TRAIN "--layers-to-transform x", {"--layers-to-transform", "x"}},
-        {TRAIN "--rank-pattern '{\"q_proj\":0}'", {"--rank-pattern", "q_proj"}},
-        {TRAIN "--rank-pattern '{'", {"--rank-pattern"}},
-        {TRAIN "--memory-limit 1K", {"1.0 KiB", "not enough", "--memory-limit"}},
-        {TRAIN "--per-device-train-batch-size 4 --gradient-accumulation-steps 2",
-         {"--batch-size 8"}},
-        {"train --data tokens.jsonl --output-dir out", {"--model"}},
-        {"train --model model --output-dir out", {"--data"}},
-        {"train --model model --data tokens.jsonl", {"--output-dir"}},
-        {TRAIN "--eval-split 0.5 --eval-data tokens.jsonl", {"--eval-data", "--eval-split"}},
-        {EVAL "--learning-rate 1", {"--learning-rate"}},
-        {"generate --model tiny.gguf", {"--prompt", "--messages"}},
-        {CONFIG,
-         {"c.json", "learning_rat", "learning_rate"},
-         .shell = JSON("{\"learning_rat\":1}")},
-        {CONFIG, {"c.json", "lora_r"}, .shell = JSON("{\"lora_r\":0}")},
-        {CONFIG, {"c.json", "lora_r"}, .shell = JSON("{\"lora_r\":[4]}")},
-        {CONFIG, {"c.json:1:13:"}, .shell = JSON("{\"lora_r\":4,}")},
-        {CONFIG, {"c.json:1:13:", "lora_r", "twice"}, .shell = JSON("{\"lora_r\":4,\"lora_r\":4}")},
-        {CONFIG, {"c.json"}, .shell = JSON("[]")},
-        {CONFIG, {"c.json"}, .shell = ": > c.json"},
     };
     CHECK(table);
 }

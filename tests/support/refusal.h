@@ -32,4 +32,6 @@ typedef struct {
  * reference cases. */
 void refusal_check(const refusal *table, int count);
 
+#define CHECK(table) refusal_check(table, (int)(sizeof(table) / sizeof *(table)))
+
 #endif
