@@ -60,6 +60,12 @@ apt() {
     }
 }
 apt update
+# A package of its own on Debian; elsewhere clang brings it.
+case $missing in
+*libclang-rt-dev*)
+    apt-cache show libclang-rt-dev >/dev/null 2>&1 || missing=$(echo "$missing" | sed 's/ libclang-rt-dev//')
+    ;;
+esac
 # shellcheck disable=SC2086  # one word a package
 apt install -y --no-install-recommends $missing
 echo "setup: done"
