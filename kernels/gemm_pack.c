@@ -3,6 +3,9 @@
 #include "gemm.h"
 
 #include <string.h>
+#ifndef PFA
+#define PFA 1
+#endif
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -219,25 +222,40 @@ static void put_words(float *row, int64_t begin, const float *words, int64_t n)
         memcpy(d, words + i, (size_t)(n - i) * sizeof *d);
 }
 
+/* Whole blocks of a whole panel whose rows are words already. */
+static void copy_blocks(float *panel, const char *src, int64_t step, int64_t words)
+{
+    for (int64_t i = 0; i < words; i += GF_DEPTH, src += GF_DEPTH * sizeof *panel)
+        for (int r = 0; r < GF_MR; r++, panel += GF_DEPTH)
+            memcpy(panel, src + r * step, GF_DEPTH * sizeof *panel);
+}
+
 void GF_CPU(pack_a)(float *panel, int64_t begin, gf_word w, const gf_operand *a,
                     const gf_mask *mask, int64_t m0, int64_t rows, int64_t k0, int64_t k)
 {
-    enum { SLICE = 128 };
+    enum { SLICE = 128 }; /* of all rows before the next: the panel is written as one stream */
     const bool direct = !mask && ready(w, a->dtype, k);
-    for (int64_t r = 0; r < rows; r++) {
-        float *row = panel + r * GF_DEPTH, buf[SLICE];
-        if (direct) {
-            const char *src = at(a, m0 + r, k0);
-            put_words(row, begin, (const float *)(const void *)src, gf_words(w, k));
+    const int64_t step = element_bytes(a->dtype, a->ld);
+    for (int64_t i = 0; i < k; i += SLICE) {
+        const int64_t len = k - i < SLICE ? k - i : SLICE;
+        const char *src = at(a, m0, k0 + i);
+        if (PFA && rows == GF_MR) /* the next panel's, most likely */
+            call_rows(src + rows * step, step, rows, element_bytes(a->dtype, len));
+        if (direct && rows == GF_MR && begin % GF_DEPTH == 0 && len == SLICE) {
+            copy_blocks(panel + gf_panel_at(0, begin + gf_words(w, i)), src, step,
+                        gf_words(w, len));
             continue;
         }
-        for (int64_t i = 0; i < k; i += SLICE) {
-            const int64_t len = k - i < SLICE ? k - i : SLICE;
-            if (mask)
+        for (int64_t r = 0; r < rows; r++) {
+            float buf[SLICE];
+            const float *words = buf;
+            if (direct)
+                words = (const float *)(const void *)(src + r * step);
+            else if (mask)
                 masked_row(buf, w, a, mask, m0 + r, k0 + i, len);
             else
-                row_to_words(buf, w, a->dtype, at(a, m0 + r, k0 + i), len);
-            put_words(row, begin + gf_words(w, i), buf, gf_words(w, len));
+                row_to_words(buf, w, a->dtype, src + r * step, len);
+            put_words(panel + r * GF_DEPTH, begin + gf_words(w, i), words, gf_words(w, len));
         }
     }
 }
