@@ -46,8 +46,8 @@ static inline v16 v_load_bf16_n(const uint16_t *p, int n)
 {
     return v_widen_bf16(_mm256_maskz_loadu_epi16(v_mask(n), p));
 }
-/* Not vcvtneps2bf16: that flushes denormals, and the bits would differ from gf_f32_to_bf16. */
-static inline __m256i v_narrow_bf16(v16 x)
+/* To nearest even, NaN to a quiet one: the bits of gf_f32_to_bf16. */
+static inline __m256i v_round_bf16(v16 x)
 {
     const __m512i b = _mm512_castps_si512(x), hi = _mm512_srli_epi32(b, 16);
     const __m512i lsb = _mm512_and_si512(hi, _mm512_set1_epi32(1));
@@ -57,6 +57,20 @@ static inline __m256i v_narrow_bf16(v16 x)
     const __m512i quiet = _mm512_or_si512(hi, _mm512_set1_epi32(0x40));
     return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, nan, quiet));
 }
+#if defined(__AVX512BF16__)
+/* The CPU's own conversion turns denormals into zeros, all else is the same. */
+static inline __m256i v_narrow_bf16(v16 x)
+{
+    if (__builtin_expect(_mm512_fpclass_ps_mask(x, 0x20) != 0, 0)) /* 0x20: the class denormal */
+        return v_round_bf16(x);
+    return (__m256i)_mm512_cvtneps_pbh(x);
+}
+#else
+static inline __m256i v_narrow_bf16(v16 x)
+{
+    return v_round_bf16(x);
+}
+#endif
 static inline void v_store_bf16(uint16_t *p, v16 x)
 {
     _mm256_storeu_si256((__m256i *)(void *)p, v_narrow_bf16(x));

@@ -45,6 +45,36 @@ Test(rows, gather_and_scatter)
     }
 }
 
+/* Every exponent, so denormals, infinities and NaN too, and ties: the bits of gf_f32_to_bf16. */
+Test(rows, rounding)
+{
+    const int64_t n = 512, width = 37;
+    gf_backend be;
+    EACH_ISA(be, 1)
+    {
+        op_tensor x = op_make(GF_F32, "x", n, width, 0, 0);
+        op_tensor y = op_make(GF_BF16, "y", n, width, 0, 0);
+        op_tensor index = op_make(GF_I32, "index", n, 0, 0, 0);
+        for (int64_t t = 0; t < n; t++) {
+            op_set(index.t, t, 0, (double)t);
+            for (int64_t i = 0; i < width; i++) { /* 0x8001 steps: ties, and just beside them */
+                const uint32_t bits = (uint32_t)t << 23 | (uint32_t)i * 0x8001u;
+                memcpy((float *)op_row(x.t, t) + i, &bits, sizeof bits);
+            }
+        }
+        OP_OK(be, gf_gather_rows(&be, y.t, x.t, index.t));
+        for (int64_t t = 0; t < n; t++)
+            for (int64_t i = 0; i < width; i++) {
+                const float from = ((const float *)op_row(x.t, t))[i];
+                const uint16_t got = ((const uint16_t *)op_row(y.t, t))[i];
+                cr_assert_eq(got, gf_f32_to_bf16(from), "%s: %a", be.ops->name, (double)from);
+            }
+        op_free(&x);
+        op_free(&y);
+        op_free(&index);
+    }
+}
+
 Test(rows, zero)
 {
     const gf_dtype type[] = {GF_F32, GF_BF16, GF_I64, GF_Q4_1};
