@@ -369,20 +369,39 @@ typedef struct {
     double keys, queries; /* cost of each pass over what is split */
 } job;
 
-/* delta[t,h] = sum over the head of d_o * o */
+/* out[c][i] = word c.. of row t + i of head h, of `rows` rows (others 0). */
+static void turn_words(const att_args *a, float out[256], gf_tensor x, int64_t t, int64_t rows,
+                       int64_t h, int64_t c)
+{
+    v16 r[16];
+    for (int64_t i = 0; i < 16; i++)
+        r[i] = i < rows ? att_words(a, att_head(x, t + i, h), x.dtype, c) : v_zero();
+    v_transpose16(out, 16, r);
+}
+
+/* delta[t,h] = sum over the head of d_o * o, in the order in which the products of d_o and v are
+ * summed: for a query that sees one key, whose o is that key's v, dS is then zero as it should be,
+ * not a rounding error of which AdamW would make a step of full size. */
 static void delta_part(void *ctx, int thread, int threads)
 {
     const att_args *a = &((const job *)ctx)->a;
     int64_t begin, end;
-    gf_pool_split(a->q.dim[0], 1, thread, threads, &begin, &end);
-    for (int64_t t = begin; t < end; t++)
+    gf_pool_split(a->q.dim[0], 16, thread, threads, &begin, &end);
+    for (int64_t t = begin; t < end; t += 16)
         for (int64_t h = 0; h < a->heads; h++) {
-            const void *o = att_head(a->o, t, h), *d = att_head(a->d_o, t, h);
+            const int64_t rows = att_min(16, end - t);
             v16 sum = v_zero();
-            for (int64_t c = 0; c < a->width; c += 16)
-                sum = v_fma(v_get(o, a->o.dtype, c, a->width - c),
-                            v_get(d, a->d_o.dtype, c, a->width - c), sum);
-            *att_number(a->delta, t, h) = v_sum(sum);
+            for (int64_t c = 0; c < a->words; c += 16) {
+                float o[256], d[256];
+                turn_words(a, o, a->o, t, rows, h, c);
+                turn_words(a, d, a->d_o, t, rows, h, c);
+                for (int64_t k = 0; k < att_min(16, a->words - c); k++)
+                    sum = att_step(a->pair, v_load(d + 16 * k), v_load(o + 16 * k), sum);
+            }
+            float lane[16];
+            v_store(lane, sum);
+            for (int64_t i = 0; i < rows; i++)
+                *att_number(a->delta, t + i, h) = lane[i];
         }
 }
 

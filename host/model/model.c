@@ -197,6 +197,19 @@ static gf_status alloc_tables(gf_model *m, gf_err *err)
     return all ? GF_OK : GF_ENOMEM;
 }
 
+/* What the attention op takes (ops.c refuses the rest), said with the file's name. */
+static gf_status check_heads(const gf_files *files, gf_err *err)
+{
+    const int64_t K = files->config.K;
+    if (K % 8 == 0 && K <= 512)
+        return GF_OK;
+    return gf_fail(
+        err, GF_EMISSING,
+        "%s%s: attention heads are %lld wide (head_dim); graft runs multiples of 8 up to "
+        "512",
+        files->path, files->is_gguf ? "" : "/config.json", (long long)K);
+}
+
 gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *adapter,
                         gf_backend *be, gf_arena *arena, const gf_model_options *opt,
                         uint64_t limit, bool plan_only, gf_err *err)
@@ -209,6 +222,7 @@ gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *ad
                     .opt = *opt,
                     .fixed = {.shift = 40}};
     gf_status st = GF_OK;
+    TRYG(check_heads(files, err));
     TRYG(alloc_tables(m, err));
     gf_model_layout(m);
     TRYG(dry_run(m, err));
