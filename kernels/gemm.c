@@ -3,15 +3,17 @@
  *     rows in chunks | columns in chunks | blocks of k | pack A | four strips: pack B | tiles
  *
  * A block of A ([rows][block], 1.5 MiB) is streamed from the outer caches, one panel of it and one
- * panel of B live in the inner ones. */
+ * panel of B live in the inner ones. While the tiles of a stage are computed, what the next one
+ * packs is called into the cache. */
 #include "gemm.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
-    BLOCK = 640,      /* words of k in a block: 12 of them a row are 30 KiB, most of an L1 */
+    BLOCK = 576,      /* words of k in a block: a panel of A is 27 KiB, half of an L1 */
     PARK_STRIPS = 16, /* columns whose parked sums fit into the scratch: 512 */
+    PARK_LD = PARK_STRIPS * GF_STRIP + 16, /* not a power of two: rows lie in different sets */
     MASK_BYTES = GF_PACK_STRIPS * GF_STRIP / 8,
     MAX_ROWS = 2040, /* of a chunk, whole panels: bounds the mask bits */
 };
@@ -39,13 +41,21 @@ typedef struct {
     int masked_segment;    /* of group 0, whose product this block is; or -1 */
 } block;
 
+/* What is packed and multiplied at a time: some strips of a group, for one block of k. */
+typedef struct {
+    block k;
+    int group;
+    int64_t n0, n; /* columns of the group; none: behind the last stage */
+} stage;
+
 typedef struct {
     const plan *p;
     float *a, *b, *park, *buf;
     uint8_t *bits;                    /* [rows][MASK_BYTES], of the strips at work */
     int64_t row, rows, strip, strips; /* the chunk at work */
-    block k;
-    int64_t panel; /* size of a panel of A in block k */
+    int64_t panel;                    /* size of a panel of A in this block */
+    stage now;
+    gf_ahead ahead;
 } work;
 
 /* ---- blocks of k
@@ -135,6 +145,80 @@ static bool part_in_block(const plan *p, const block *b, int part, int64_t *begi
     return true;
 }
 
+/* ---- stages
+ * ---------------------------------------------------------------------------------------- */
+
+/* The stage that follows *s (all zero: the first). True if it begins a block. */
+static bool next_stage(const work *w, stage *s)
+{
+    const plan *p = w->p;
+    const bool start = s->k.parts == 0;
+    bool fresh = start;
+    int64_t at =
+        start ? w->strip : p->group_strip[s->group] + (s->n0 + s->n + GF_STRIP - 1) / GF_STRIP;
+    if (at >= w->strip + w->strips) {
+        at = w->strip;
+        fresh = true;
+    }
+    s->n = 0;
+    if (fresh && !next_block(p, &s->k))
+        return false;
+    for (s->group = 0; at >= p->group_strip[s->group + 1];)
+        s->group++;
+    int64_t end = p->group_strip[s->group + 1];
+    end = end < w->strip + w->strips ? end : w->strip + w->strips;
+    const int64_t strips = end - at < GF_PACK_STRIPS ? end - at : GF_PACK_STRIPS;
+    s->n0 = (at - p->group_strip[s->group]) * GF_STRIP;
+    s->n = p->g->group[s->group].n - s->n0;
+    s->n = s->n < strips * GF_STRIP ? s->n : strips * GF_STRIP;
+    return fresh;
+}
+
+/* Adds rows [row, row + rows), elements [from, to) of an operand; returns their lines. */
+static int64_t add_source(gf_ahead *list, const gf_operand *o, int64_t row, int64_t rows,
+                          int64_t from, int64_t to)
+{
+    const int64_t unit = gf_dtype_block(o->dtype), step = gf_row_bytes(o->dtype, o->ld);
+    const char *first = (const char *)o->data + step * row;
+    const char *low = first + gf_row_bytes(o->dtype, from / unit * unit);
+    const char *high = first + gf_row_bytes(o->dtype, (to + unit - 1) / unit * unit);
+    gf_source s = {.at = low - (uintptr_t)low % GF_CACHE_LINE, .step = step, .rows = rows};
+    s.lines = (high - s.at + GF_CACHE_LINE - 1) / GF_CACHE_LINE;
+    if (rows > 0)
+        list->of[list->count++] = s;
+    return rows * s.lines;
+}
+
+/* Notes what will be packed next: the B of stage *next (if any), and this stage's share of the
+ * next block's A. */
+static void look_ahead(work *w, const stage *next)
+{
+    const plan *p = w->p;
+    int64_t begin, end, k0, k, lines = 0;
+    w->ahead = (gf_ahead){0};
+    const gf_gemm_group *group = &p->g->group[next->group];
+    for (int i = 0; i < group->segments && next->n > 0; i++) {
+        const gf_gemm_segment *seg = &group->segment[i];
+        if (!part_in_block(p, &next->k, seg->part, &begin, &end, &k0, &k))
+            continue;
+        if (seg->nn)
+            lines += add_source(&w->ahead, &seg->b, k0, k, next->n0, next->n0 + next->n);
+        else
+            lines += add_source(&w->ahead, &seg->b, next->n0, next->n, k0, k0 + k);
+    }
+    block after = w->now.k;
+    const int64_t at = p->group_strip[w->now.group] + w->now.n0 / GF_STRIP - w->strip;
+    const int64_t strips = (w->now.n + GF_STRIP - 1) / GF_STRIP;
+    const int64_t r0 = w->rows * at / w->strips, r1 = w->rows * (at + strips) / w->strips;
+    if (next_block(p, &after))
+        for (int i = 0; i < p->g->parts; i++)
+            if (part_in_block(p, &after, i, &begin, &end, &k0, &k))
+                lines += add_source(&w->ahead, &p->g->part[i].a, w->row + r0, r1 - r0, k0, k0 + k);
+    const int64_t tiles = (w->rows + GF_MR - 1) / GF_MR * ((w->now.n + GF_NR - 1) / GF_NR);
+    const int64_t calls = tiles * ((w->now.k.end - w->now.k.begin) / GF_DEPTH + 1);
+    w->ahead.rate = (int)((lines + calls - 1) / calls);
+}
+
 /* ---- packing a block
  * ------------------------------------------------------------------------------ */
 
@@ -144,10 +228,10 @@ static void pack_rows(const work *w)
     float *panel = w->a;
     for (int64_t i = 0; i < w->rows; i += GF_MR, panel += w->panel) {
         const int64_t rows = w->rows - i < GF_MR ? w->rows - i : GF_MR;
-        for (int j = 0; j < w->k.parts; j++) {
-            const int part = w->k.first_part + j;
+        for (int j = 0; j < w->now.k.parts; j++) {
+            const int part = w->now.k.first_part + j;
             int64_t begin, end, k0, k;
-            if (part_in_block(p, &w->k, part, &begin, &end, &k0, &k))
+            if (part_in_block(p, &w->now.k, part, &begin, &end, &k0, &k))
                 GF_CPU(pack_a)
             (panel, begin, p->word, &p->g->part[part].a, p->g->part[part].mask, w->row + i, rows,
              k0, k);
@@ -163,14 +247,14 @@ static int64_t pack_columns(const work *w, const gf_gemm_group *group, int64_t n
     const plan *p = w->p;
     int64_t begin, end, k0, k, height = 0;
     for (int s = 0; s < group->segments; s++)
-        if (part_in_block(p, &w->k, group->segment[s].part, &begin, &end, &k0, &k))
+        if (part_in_block(p, &w->now.k, group->segment[s].part, &begin, &end, &k0, &k))
             height += end - begin;
     int64_t at = 0, run_end = -1;
     int run = -1;
     *runs = (gf_runs){.a = w->a};
     for (int s = 0; s < group->segments; s++) {
         const gf_gemm_segment *seg = &group->segment[s];
-        if (!part_in_block(p, &w->k, seg->part, &begin, &end, &k0, &k))
+        if (!part_in_block(p, &w->now.k, seg->part, &begin, &end, &k0, &k))
             continue;
         if (begin != run_end) {
             run++;
@@ -225,7 +309,7 @@ static bool start_tile(const gf_gemm *g, const place *at, float *t, int64_t ldt)
 /* Brings the sums so far into t. False: they are zero. */
 static bool resume_tile(const work *w, const place *at, float *t, int64_t ldt, bool local)
 {
-    if (w->k.first)
+    if (w->now.k.first)
         return start_tile(w->p->g, at, t, ldt);
     if (local)
         for (int i = 0; i < at->rows; i++)
@@ -248,8 +332,7 @@ static void leave_tile(const gf_gemm *g, const place *at, float *t, int64_t ldt,
                 memcpy(c + i * g->ldc, t + i * ldt, (size_t)at->columns * sizeof *c);
     } else if (last) {
         uint16_t *c = (uint16_t *)g->c + at->row * g->ldc + at->column;
-        for (int i = 0; i < at->rows; i++)
-            GF_CPU(from_f32)(g->c_dtype, c + i * g->ldc, t + i * ldt, at->columns);
+        GF_CPU(tile_to_bf16)(c, g->ldc, t, ldt, at->rows, at->columns);
     }
 }
 
@@ -274,48 +357,48 @@ static void one_tile(const work *w, const place *at, const gf_runs *runs, const 
     int64_t ldt = GF_NR;
     if (p->park) {
         t = at->park;
-        ldt = PARK_STRIPS * GF_STRIP;
+        ldt = PARK_LD;
     } else if (g->c_dtype == GF_F32 && at->columns == nv * GF_VL) {
         t = c_at(g, at->row, at->column);
         ldt = g->ldc;
     }
     const bool load = resume_tile(w, at, t, ldt, t == local);
     gf_tile_fn *const tile = GF_CPU(tile)(p->word, at->rows, nv);
-    if (w->k.masked_segment >= 0) {
-        assert(!w->k.first); /* something unmasked comes before */
+    if (w->now.k.masked_segment >= 0) {
+        assert(!w->now.k.first); /* something unmasked comes before */
         tile(runs, b, product, GF_NR, false);
-        add_masked(at->group->segment[w->k.masked_segment].mask, at, t, ldt, product);
+        add_masked(at->group->segment[w->now.k.masked_segment].mask, at, t, ldt, product);
     } else {
         tile(runs, b, t, ldt, load);
     }
-    leave_tile(g, at, t, ldt, w->k.last);
+    leave_tile(g, at, t, ldt, w->now.k.last);
 }
 
 /* ---- the loops
  * ------------------------------------------------------------------------------------ */
 
-/* Calls the sums of the panel of rows behind `at` into the cache: a tile begins by reading them. */
-static void call_sums(const plan *p, const place *at, int64_t columns)
+/* Calls the sums of the tile behind `at` into the cache: a tile begins by reading them. */
+static void call_sums(const plan *p, const place *at)
 {
-    enum { LINE = 64 };
     const int64_t size = p->park || p->g->c_dtype == GF_F32 ? 4 : 2;
-    const int64_t ld = p->park ? PARK_STRIPS * GF_STRIP : p->g->ldc;
+    const int64_t ld = p->park ? PARK_LD : p->g->ldc;
     const char *t = p->park ? (const char *)at->park
                             : (const char *)p->g->c + (at->row * ld + at->column) * size;
     for (int64_t i = GF_MR; i < 2 * GF_MR; i++)
-        for (int64_t j = 0; j < columns * size; j += LINE)
+        for (int64_t j = 0; j < at->columns * size; j += GF_CACHE_LINE)
             __builtin_prefetch(t + i * ld * size + j, 1, 3);
 }
 
-/* Tiles of columns [n0, n0 + n) of a group, whose B is packed, for all rows of the chunk. */
-static void all_tiles(const work *w, int group, int64_t n0, int64_t n, int64_t height,
-                      const gf_runs *packed)
+/* The tiles of a stage whose B is packed, for all rows of the chunk. */
+static void all_tiles(work *w, int64_t height, const gf_runs *packed)
 {
     const plan *p = w->p;
+    const int group = w->now.group;
+    const int64_t n0 = w->now.n0, n = w->now.n;
     const int64_t park_column = (p->group_strip[group] - w->strip) * GF_STRIP + n0;
-    for (int64_t i = 0; i < w->rows; i += GF_MR) {
-        gf_runs runs = *packed;
-        runs.a += i / GF_MR * w->panel;
+    gf_runs runs = *packed;
+    runs.ahead = &w->ahead;
+    for (int64_t i = 0; i < w->rows; i += GF_MR, runs.a += w->panel) {
         for (int64_t j = 0; j < n; j += GF_NR) {
             const place at = {
                 .group = &p->g->group[group],
@@ -324,49 +407,45 @@ static void all_tiles(const work *w, int group, int64_t n0, int64_t n, int64_t h
                 .n0 = n0 + j,
                 .rows = (int)(w->rows - i < GF_MR ? w->rows - i : GF_MR),
                 .columns = (int)(n - j < GF_NR ? n - j : GF_NR),
-                .park = p->park ? w->park + i * PARK_STRIPS * GF_STRIP + park_column + j : NULL,
+                .park = p->park ? w->park + i * PARK_LD + park_column + j : NULL,
                 .bits = w->bits + i * MASK_BYTES + j / 8,
             };
-            if (j == 0 && i + 2 * GF_MR <= w->rows)
-                call_sums(p, &at, n);
+            if (i + 2 * GF_MR <= w->rows)
+                call_sums(p, &at);
             one_tile(w, &at, &runs, w->b + j * height);
         }
     }
 }
 
-/* The strips [s0, s1) of the chunk that belong to a group, for one block of k. */
-static void one_group(const work *w, int group, int64_t s0, int64_t s1)
+static void one_stage(work *w)
 {
-    const gf_gemm_group *grp = &w->p->g->group[group];
-    for (int64_t s = s0; s < s1; s += GF_PACK_STRIPS) {
-        const int64_t n0 = (s - w->p->group_strip[group]) * GF_STRIP;
-        const int64_t strips = s1 - s < GF_PACK_STRIPS ? s1 - s : GF_PACK_STRIPS;
-        const int64_t n = grp->n - n0 < strips * GF_STRIP ? grp->n - n0 : strips * GF_STRIP;
-        gf_runs runs;
-        const int64_t height = pack_columns(w, grp, n0, n, &runs);
-        if (height == 0 && !w->k.first && !w->k.last)
-            continue;
-        if (w->k.masked_segment >= 0)
-            for (int64_t i = 0; i < w->rows; i++)
-                GF_CPU(mask_bits)
-        (w->bits + i * MASK_BYTES, grp->segment[w->k.masked_segment].mask, w->row + i, n0, n);
-        all_tiles(w, group, n0, n, height, &runs);
-    }
+    const gf_gemm_group *group = &w->p->g->group[w->now.group];
+    const block *k = &w->now.k;
+    const int64_t n0 = w->now.n0, n = w->now.n;
+    gf_runs runs;
+    const int64_t height = pack_columns(w, group, n0, n, &runs);
+    if (height == 0 && !k->first && !k->last)
+        return;
+    if (k->masked_segment >= 0)
+        for (int64_t i = 0; i < w->rows; i++)
+            GF_CPU(mask_bits)
+    (w->bits + i * MASK_BYTES, group->segment[k->masked_segment].mask, w->row + i, n0, n);
+    all_tiles(w, height, &runs);
 }
 
 static void one_chunk(work *w)
 {
-    const plan *p = w->p;
-    w->k = (block){0};
-    while (next_block(p, &w->k)) {
-        w->panel = gf_panel_size(w->k.end - w->k.begin);
-        pack_rows(w);
-        for (int i = 0; i < p->g->groups; i++) {
-            const int64_t low = p->group_strip[i], high = p->group_strip[i + 1];
-            const int64_t s0 = w->strip > low ? w->strip : low;
-            const int64_t s1 = w->strip + w->strips < high ? w->strip + w->strips : high;
-            one_group(w, i, s0, s1);
+    stage next = {0};
+    bool fresh = next_stage(w, &next);
+    while (next.n > 0) {
+        w->now = next;
+        if (fresh) {
+            w->panel = gf_panel_size(w->now.k.end - w->now.k.begin);
+            pack_rows(w);
         }
+        fresh = next_stage(w, &next);
+        look_ahead(w, &next);
+        one_stage(w);
     }
 }
 
@@ -449,8 +528,8 @@ void GF_CPU(gemm)(gf_pool *pool, const gf_gemm *g)
     p.chunk_rows = A_WORDS / gf_panel_size(highest) * GF_MR;
     if (p.chunk_rows > MAX_ROWS)
         p.chunk_rows = MAX_ROWS;
-    if (p.park && p.chunk_rows > PARK_WORDS / (PARK_STRIPS * GF_STRIP))
-        p.chunk_rows = PARK_WORDS / (PARK_STRIPS * GF_STRIP) / GF_MR * GF_MR;
+    if (p.park && p.chunk_rows > PARK_WORDS / PARK_LD)
+        p.chunk_rows = PARK_WORDS / PARK_LD / GF_MR * GF_MR;
     choose_grid(&p, gf_pool_threads(pool));
     gf_pool_run(pool, run_thread, &p);
 }

@@ -112,6 +112,7 @@ GF_ISA_LIST(X)
 /* A panel of A holds MR rows, DEPTH words of one behind those of the other: [word / DEPTH][row]
  * [word % DEPTH]. So a row of words is copied by the line, and transposed nowhere. */
 #define GF_DEPTH 16
+#define GF_CACHE_LINE 64
 
 static inline int64_t gf_panel_at(int64_t row, int64_t word)
 {
@@ -124,15 +125,33 @@ static inline int64_t gf_panel_size(int64_t words)
     return (words + GF_DEPTH - 1) / GF_DEPTH * GF_DEPTH * GF_MR;
 }
 
+/* Memory that is called into the outer cache while a tile is computed, because it is packed next: a
+ * few lines at every DEPTH words, where the multiplications hide them. */
+typedef struct {
+    const char *at; /* the current row */
+    int64_t step, rows, lines, line;
+} gf_source;
+
+typedef struct {
+    int count, now, rate; /* rate: lines at a time */
+    gf_source of[2 * GF_GEMM_PARTS];
+} gf_ahead;
+
 /* One tile: t [mr, nv * VL] = (load ? t : 0) + sum over the runs of k words of panel a, beginning
  * at word `begin`, times b [sum k][NR]; b's words of the second run follow those of the first. */
 typedef struct {
     int64_t begin[2], k[2];
     const float *a;
+    gf_ahead *ahead; /* or NULL */
 } gf_runs;
 typedef void gf_tile_fn(const gf_runs *r, const float *b, float *t, int64_t ldt, bool load);
 
 gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv); /* 1 <= mr <= MR, nv 1 or 2 */
+
+/* c = bf16 of t [rows][columns], half to even, columns <= NR. Where the CPU rounds to bf16 itself,
+ * subnormals become zero, as its products have them. */
+void GF_CPU(tile_to_bf16)(uint16_t *c, int64_t ldc, const float *t, int64_t ldt, int rows,
+                          int columns);
 
 /* Words `begin` and up of a panel = rows [m0, m0 + rows) of a, columns [k0, k0 + k), masked; rows
  * <= MR. */

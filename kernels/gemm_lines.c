@@ -9,7 +9,8 @@
 enum { LINE = 32 }; /* values: a quantised block, a strip, sixteen pairs */
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- 32 values of a row, as f32 ----------------------------------------------------------------- */
+/* ---- 32 values of a row, as f32 -----------------------------------------------------------------
+ */
 
 typedef struct {
     __m512 low, high;
@@ -85,8 +86,8 @@ INLINE values line_of(const gf_dtype t, const unsigned char *p)
         return scaled(minus(fifth_bits(p + 2, nibbles(p + 6)), 16), half_everywhere(p), none,
                       false);
     default: /* GF_Q5_1 */
-        return scaled(fifth_bits(p + 4, nibbles(p + 8)), half_everywhere(p),
-                      half_everywhere(p + 2), true);
+        return scaled(fifth_bits(p + 4, nibbles(p + 8)), half_everywhere(p), half_everywhere(p + 2),
+                      true);
     }
 }
 
@@ -115,7 +116,8 @@ INLINE values line_as(const gf_word w, const gf_dtype t, const unsigned char *p)
     return v;
 }
 
-/* ---- B as [n,k] --------------------------------------------------------------------------------- */
+/* ---- B as [n,k] ---------------------------------------------------------------------------------
+ */
 
 INLINE void transpose_16x16(__m512 r[16])
 {
@@ -191,16 +193,16 @@ INLINE void strip_nt(float *dst, const gf_word w, const gf_dtype t, const unsign
         }
 }
 
-/* ---- B as [k,n] --------------------------------------------------------------------------------- */
+/* ---- B as [k,n] ---------------------------------------------------------------------------------
+ */
 
 #if GF_HAVE_PAIRS
 /* Two rows of k, interleaved; of the last odd one the other is zero. */
 INLINE void pair_lines(float *dst, const gf_dtype t, const unsigned char *even,
                        const unsigned char *odd)
 {
-    const __m512i zip =
-        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
-                         6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i zip = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
+                                         8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     __m512i low, high; /* sixteen of the even row, then sixteen of the odd one */
     if (t == GF_BF16) {
         const __m512i e = _mm512_loadu_si512(even);
@@ -243,7 +245,8 @@ INLINE void strips_nn(float *dst, int64_t height, const gf_word w, const gf_dtyp
     }
 }
 
-/* ---- one instance for every type ---------------------------------------------------------------- */
+/* ---- one instance for every type ----------------------------------------------------------------
+ */
 
 typedef struct {
     float *dst;
@@ -262,7 +265,7 @@ INLINE void pack_typed(const lines *l, const gf_word w, const gf_dtype t)
         strip_nt(l->dst + j * l->height, w, t, l->src + j * l->step, l->step, l->k);
 }
 
-#define EACH_TYPE(X) \
+#define EACH_TYPE(X)                                                                               \
     X(GF_F32) X(GF_F16) X(GF_BF16) X(GF_Q8_0) X(GF_Q4_0) X(GF_Q4_1) X(GF_Q5_0) X(GF_Q5_1)
 #define INSTANCE(t)                                                                                \
     static void pack_##t(const lines *l, gf_word w)                                                \
@@ -284,9 +287,9 @@ int64_t GF_CPU(pack_lines)(float *dst, int64_t height, gf_word w, const gf_opera
     l.src = (const unsigned char *)b->data + l.step * (nn ? k0 : n0) +
             gf_row_bytes(b->dtype, nn ? n0 : k0);
     switch (b->dtype) {
-#define CASE(t)          \
-    case t:              \
-        pack_##t(&l, w); \
+#define CASE(t)                                                                                    \
+    case t:                                                                                        \
+        pack_##t(&l, w);                                                                           \
         break;
         EACH_TYPE(CASE)
     default:

@@ -75,6 +75,19 @@ INLINE vec multiply_add(vec a, vec b, vec c)
 }
 #endif
 
+INLINE void call_ahead(gf_ahead *h)
+{
+    for (int i = h->rate; i > 0 && h->now < h->count; i--) {
+        gf_source *s = &h->of[h->now];
+        __builtin_prefetch(s->at + s->line * GF_CACHE_LINE, 0, 2);
+        if (++s->line < s->lines)
+            continue;
+        s->line = 0;
+        s->at += s->step;
+        h->now += --s->rows == 0;
+    }
+}
+
 INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *b, float *t,
                      int64_t ldt, bool again)
 {
@@ -88,6 +101,8 @@ INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *
         int64_t n = GF_DEPTH - r->begin[run] % GF_DEPTH;
         for (int64_t k = r->k[run]; k > 0; k -= n, n = GF_DEPTH) {
             n = n < k ? n : k;
+            if (r->ahead)
+                call_ahead(r->ahead);
             for (int64_t w = 0; w < n; w++, a++, b += GF_NR) {
                 vec bv[2];
                 bv[0] = load(b);
@@ -134,6 +149,8 @@ INLINE void tile_pair(const int mr, const int nv, const gf_runs *r, const float 
         int64_t n = GF_DEPTH - r->begin[run] % GF_DEPTH;
         for (int64_t k = r->k[run]; k > 0; k -= n, n = GF_DEPTH) {
             n = n < k ? n : k;
+            if (r->ahead)
+                call_ahead(r->ahead);
             for (int64_t w = 0; w < n; w++, a++, b += GF_NR) {
                 __m512bh bv[2];
                 bv[0] = load_pairs(b);
@@ -165,8 +182,9 @@ INLINE void tile_pair(const int mr, const int nv, const gf_runs *r, const float 
 #define ROWS(X, kind, nv)                                                                          \
     X(kind, nv, 1)                                                                                 \
     X(kind, nv, 2)                                                                                 \
-    X(kind, nv, 3) X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6) X(kind, nv, 7) X(kind, nv, 8)      \
-        X(kind, nv, 9) X(kind, nv, 10) X(kind, nv, 11) X(kind, nv, 12)
+    X(kind, nv, 3)                                                                                 \
+    X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6) X(kind, nv, 7) X(kind, nv, 8) X(kind, nv, 9)      \
+        X(kind, nv, 10) X(kind, nv, 11) X(kind, nv, 12)
 #else
 #define ROWS(X, kind, nv)                                                                          \
     X(kind, nv, 1) X(kind, nv, 2) X(kind, nv, 3) X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6)
@@ -192,4 +210,24 @@ gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv)
 #endif
     (void)w;
     return f32_table[nv - 1][mr - 1];
+}
+
+void GF_CPU(tile_to_bf16)(uint16_t *c, int64_t ldc, const float *t, int64_t ldt, int rows,
+                          int columns)
+{
+#if GF_HAVE_PAIRS
+    const __mmask32 some = columns < 32 ? ((__mmask32)1 << columns) - 1 : (__mmask32)-1;
+    for (int i = 0; i < rows; i++, t += ldt, c += ldc) {
+        const __m512 low = _mm512_maskz_loadu_ps((__mmask16)some, t);
+        const __m512 high = _mm512_maskz_loadu_ps((__mmask16)(some >> 16), t + 16);
+        const __m512i pair = (__m512i)_mm512_cvtne2ps_pbh(high, low);
+        if (columns == 32)
+            _mm512_storeu_si512(c, pair);
+        else
+            _mm512_mask_storeu_epi16(c, some, pair);
+    }
+#else
+    for (int i = 0; i < rows; i++)
+        GF_CPU(from_f32)(GF_BF16, c + i * ldc, t + i * ldt, columns);
+#endif
 }
