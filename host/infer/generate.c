@@ -25,11 +25,13 @@ static gf_status check(const gf_model *m, const int32_t *ids, int64_t count,
 }
 
 /* How many of ids need not be fed: what the cache holds of them, but the last is always fed, for
- * its logits. */
+ * its logits. Keys that dynamic RoPE turned for a shorter text are none of these. */
 static int64_t common_prefix(const gf_model *m, const int32_t *ids, int64_t count,
                              const int32_t *seen)
 {
     int64_t n = 0;
+    if (m->cfg->rope.type == GF_ROPE_DYNAMIC && count > m->cfg->rope.max_position)
+        return 0;
     while (seen && n < m->cache.used && n < count - 1 && seen[n] == ids[n])
         n++;
     return n;
@@ -41,7 +43,7 @@ static gf_status feed(gf_model *m, const int32_t *ids, int64_t from, int64_t cou
 {
     while (from < count) {
         const int64_t left = count - from, piece = left < m->row.capacity ? left : m->row.capacity;
-        const gf_status st = gf_model_feed(m, ids + from, piece);
+        const gf_status st = gf_model_feed(m, ids + from, piece, count);
         if (st != GF_OK)
             return gf_fail(err, st, "%s",
                            m->be->err.text[0] ? m->be->err.text : "the forward pass failed");

@@ -111,8 +111,9 @@ void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t 
 gf_status gf_model_run(gf_model *m, bool train);
 
 /* Generation: feeds `count` tokens behind those in the cache (count <= row capacity) and leaves the
- * logits of the last one in m->logits. */
-gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count);
+ * logits of the last one in m->logits. `length`: of the text that is known by now, with what is
+ * still to be fed (RoPE that grows with the length turns all pieces of a prompt alike). */
+gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count, int64_t length);
 
 /* block.c: one transformer block. y [N,D] f32 = block l of saved[l].x; with a cache, keys and
  * values are appended to it first. The backward pass takes dx [N,D] f32, the gradient of y, and

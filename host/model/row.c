@@ -42,11 +42,11 @@ void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t 
         }
 }
 
-gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count)
+gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count, int64_t length)
 {
     const int64_t seen = m->cache.used;
     gf_row_start(m);
-    add_span(m, ids, count, seen, seen + count, 0);
+    add_span(m, ids, count, seen, length, 0);
     ((int32_t *)m->row.index.data)[0] = (int32_t)(count - 1);
     ((int32_t *)m->row.label.data)[0] = 0; /* nobody asks for this loss */
     m->row.predicted = 1;

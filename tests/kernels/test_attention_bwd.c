@@ -165,6 +165,32 @@ Test(attention_bwd, formula)
     }
 }
 
+/* A query that sees one key gives it all its weight whatever the score is: dq and dk are zero, to
+ * the bit, not an error of rounding. */
+Test(attention_bwd, one_key)
+{
+    gf_backend be;
+    EACH_ISA(be, 2)
+    {
+        static const back_case small[] = {{GF_F32, 6, 2, 136, 1, 0.0f, 2, {90, 3}},
+                                          {GF_F32, 3, 3, 64, 0, 4.0f, 3, {1, 1, 1}},
+                                          {GF_BF16, 4, 1, 40, 1, 0.0f, 1, {70}},
+                                          {GF_BF16, 2, 2, 64, 0, 0.0f, 2, {1, 1}}};
+        for (int k = 0; k < 4; k++) {
+            back_set s;
+            make(&small[k], &s);
+            run(&be, &small[k], &s);
+            for (int i = DQ; i <= DK; i++)
+                for (int64_t r = 0; r < s.row.tokens; r++)
+                    for (int64_t j = 0; j < gf_width(s.x[i].t); j++)
+                        cr_assert_eq(op_get(s.x[i].t, r, j), 0.0, "%s case %d %s[%d,%d]: %g",
+                                     be.ops->name, k, s.x[i].t.name, (int)r, (int)j,
+                                     op_get(s.x[i].t, r, j));
+            release(&s);
+        }
+    }
+}
+
 /* An example's gradients have the same bits alone and among others, on 1 and on 3 threads. */
 Test(attention_bwd, an_examples_bits)
 {

@@ -168,14 +168,14 @@ static void check_cache(char *dir)
     open_bed(&b, dir, GF_USE_GENERATE, GF_F32, 2, 0);
     const size_t bytes = (size_t)b.files.config.V * sizeof(float);
     float *whole = malloc(bytes);
-    cr_assert_eq(gf_model_feed(&b.model, ids, LENGTH), GF_OK, "%s", b.be.err.text);
+    cr_assert_eq(gf_model_feed(&b.model, ids, LENGTH, LENGTH), GF_OK, "%s", b.be.err.text);
     memcpy(whole, b.model.logits.data, bytes);
     const int pieces[] = {1, 4, LENGTH - 1};
     for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
         b.model.cache.used = 0;
         for (int at = 0; at < LENGTH; at += pieces[p]) {
             const int n = LENGTH - at < pieces[p] ? LENGTH - at : pieces[p];
-            cr_assert_eq(gf_model_feed(&b.model, ids + at, n), GF_OK, "%s", b.be.err.text);
+            cr_assert_eq(gf_model_feed(&b.model, ids + at, n, at + n), GF_OK, "%s", b.be.err.text);
         }
         cr_assert_eq(memcmp(whole, b.model.logits.data, bytes), 0, "%s: pieces of %d", dir,
                      pieces[p]);
