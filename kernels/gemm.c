@@ -17,15 +17,17 @@ enum {
     MASK_BYTES = GF_PACK_STRIPS * GF_STRIP / 8,
     MAX_ROWS = 2040, /* of a chunk, whole panels: bounds the mask bits */
 };
-#define A_WORDS ((int64_t)393216)    /* 1.5 MiB of GF_POOL_SCRATCH */
-#define B_WORDS ((int64_t)131072)    /* 0.5 MiB: four strips of 1024 words */
-#define PARK_WORDS ((int64_t)393216) /* 1.5 MiB */
+#define STREAM_BYTES ((int64_t)24 << 20) /* most of a common L3 */
+#define A_WORDS ((int64_t)393216)        /* 1.5 MiB of GF_POOL_SCRATCH */
+#define B_WORDS ((int64_t)131072)        /* 0.5 MiB: four strips of 1024 words */
+#define PARK_WORDS ((int64_t)393216)     /* 1.5 MiB */
 
 typedef struct {
     const gf_gemm *g;
     gf_pool *pool;
     gf_word word;
     bool park;                    /* C cannot hold the sums between blocks */
+    bool stream;                  /* C is too large for the caches, and written once */
     int64_t words[GF_GEMM_PARTS]; /* of each part */
     int64_t group_strip[4];       /* first strip of each group, then their number */
     int64_t group_column[4];      /* first column of each group */
@@ -318,22 +320,18 @@ static bool resume_tile(const work *w, const place *at, float *t, int64_t ldt, b
     return true;
 }
 
-static void leave_tile(const gf_gemm *g, const place *at, float *t, int64_t ldt, bool last)
+static void leave_tile(const plan *p, const place *at, float *t, int64_t ldt, bool last)
 {
+    const gf_gemm *g = p->g;
     const float scale = at->group->scale;
     if (last && scale != 1.0f)
         for (int i = 0; i < at->rows; i++)
             for (int j = 0; j < at->columns; j++)
                 t[i * ldt + j] *= scale;
-    if (g->c_dtype == GF_F32) {
-        float *c = c_at(g, at->row, at->column);
-        if (c != t)
-            for (int i = 0; i < at->rows; i++)
-                memcpy(c + i * g->ldc, t + i * ldt, (size_t)at->columns * sizeof *c);
-    } else if (last) {
-        uint16_t *c = (uint16_t *)g->c + at->row * g->ldc + at->column;
-        GF_CPU(tile_to_bf16)(c, g->ldc, t, ldt, at->rows, at->columns);
-    }
+    if (g->c_dtype == GF_F32 ? t == c_at(g, at->row, at->column) : !last)
+        return;
+    char *c = (char *)g->c + gf_row_bytes(g->c_dtype, at->row * g->ldc + at->column);
+    GF_CPU(tile_out)(g->c_dtype, c, g->ldc, t, ldt, at->rows, at->columns, p->stream);
 }
 
 /* t += dropout'(u); u is spent. */
@@ -358,7 +356,7 @@ static void one_tile(const work *w, const place *at, const gf_runs *runs, const 
     if (p->park) {
         t = at->park;
         ldt = PARK_LD;
-    } else if (g->c_dtype == GF_F32 && at->columns == nv * GF_VL) {
+    } else if (!p->stream && g->c_dtype == GF_F32 && at->columns == nv * GF_VL) {
         t = c_at(g, at->row, at->column);
         ldt = g->ldc;
     }
@@ -371,7 +369,7 @@ static void one_tile(const work *w, const place *at, const gf_runs *runs, const 
     } else {
         tile(runs, b, t, ldt, load);
     }
-    leave_tile(g, at, t, ldt, w->now.k.last);
+    leave_tile(p, at, t, ldt, w->now.k.last);
 }
 
 /* ---- the loops
@@ -410,7 +408,7 @@ static void all_tiles(work *w, int64_t height, const gf_runs *packed)
                 .park = p->park ? w->park + i * PARK_LD + park_column + j : NULL,
                 .bits = w->bits + i * MASK_BYTES + j / 8,
             };
-            if (i + 2 * GF_MR <= w->rows)
+            if (!p->stream && i + 2 * GF_MR <= w->rows)
                 call_sums(p, &at);
             one_tile(w, &at, &runs, w->b + j * height);
         }
@@ -479,6 +477,8 @@ static void run_thread(void *ctx, int thread, int threads)
             one_chunk(&w);
         }
     }
+    if (p->stream)
+        GF_CPU(tile_fence)();
 }
 
 /* ---- the plan
@@ -525,6 +525,7 @@ void GF_CPU(gemm)(gf_pool *pool, const gf_gemm *g)
         if (b.end - b.begin > highest)
             highest = b.end - b.begin;
     p.park = blocks > 1 && g->c_dtype != GF_F32;
+    p.stream = blocks == 1 && gf_row_bytes(g->c_dtype, g->ldc) * g->m >= STREAM_BYTES;
     p.chunk_rows = A_WORDS / gf_panel_size(highest) * GF_MR;
     if (p.chunk_rows > MAX_ROWS)
         p.chunk_rows = MAX_ROWS;

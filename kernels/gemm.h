@@ -148,10 +148,12 @@ typedef void gf_tile_fn(const gf_runs *r, const float *b, float *t, int64_t ldt,
 
 gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv); /* 1 <= mr <= MR, nv 1 or 2 */
 
-/* c = bf16 of t [rows][columns], half to even, columns <= NR. Where the CPU rounds to bf16 itself,
- * subnormals become zero, as its products have them. */
-void GF_CPU(tile_to_bf16)(uint16_t *c, int64_t ldc, const float *t, int64_t ldt, int rows,
-                          int columns);
+/* c = t [rows][columns], columns <= NR, as f32 or as bf16, half to even; past the caches if
+ * `stream`. Where the CPU rounds to bf16 itself, subnormals become zero, as its products have them.
+ */
+void GF_CPU(tile_out)(gf_dtype type, void *c, int64_t ldc, const float *t, int64_t ldt, int rows,
+                      int columns, bool stream);
+void GF_CPU(tile_fence)(void); /* orders what was streamed before what this thread writes next */
 
 /* Words `begin` and up of a panel = rows [m0, m0 + rows) of a, columns [k0, k0 + k), masked; rows
  * <= MR. */

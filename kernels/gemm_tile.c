@@ -183,8 +183,9 @@ INLINE void tile_pair(const int mr, const int nv, const gf_runs *r, const float 
     X(kind, nv, 1)                                                                                 \
     X(kind, nv, 2)                                                                                 \
     X(kind, nv, 3)                                                                                 \
-    X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6) X(kind, nv, 7) X(kind, nv, 8) X(kind, nv, 9)      \
-        X(kind, nv, 10) X(kind, nv, 11) X(kind, nv, 12)
+    X(kind, nv, 4)                                                                                 \
+    X(kind, nv, 5) X(kind, nv, 6) X(kind, nv, 7) X(kind, nv, 8) X(kind, nv, 9) X(kind, nv, 10)     \
+        X(kind, nv, 11) X(kind, nv, 12)
 #else
 #define ROWS(X, kind, nv)                                                                          \
     X(kind, nv, 1) X(kind, nv, 2) X(kind, nv, 3) X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6)
@@ -212,22 +213,57 @@ gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv)
     return f32_table[nv - 1][mr - 1];
 }
 
-void GF_CPU(tile_to_bf16)(uint16_t *c, int64_t ldc, const float *t, int64_t ldt, int rows,
-                          int columns)
+#if defined(__AVX512F__)
+/* Whole lines, from rows on their boundary: the cache need not read them first. */
+static bool stream_out(gf_dtype type, char *c, int64_t step, const float *t, int64_t ldt, int rows)
 {
+    if (((uintptr_t)c | (uintptr_t)step) % GF_CACHE_LINE)
+        return false;
+    for (int i = 0; i < rows; i++, t += ldt, c += step) {
+        if (type == GF_F32) {
+            _mm512_stream_ps((float *)(void *)c, load(t));
+            _mm512_stream_ps((float *)(void *)(c + GF_CACHE_LINE), load(t + GF_VL));
+            continue;
+        }
 #if GF_HAVE_PAIRS
-    const __mmask32 some = columns < 32 ? ((__mmask32)1 << columns) - 1 : (__mmask32)-1;
-    for (int i = 0; i < rows; i++, t += ldt, c += ldc) {
-        const __m512 low = _mm512_maskz_loadu_ps((__mmask16)some, t);
-        const __m512 high = _mm512_maskz_loadu_ps((__mmask16)(some >> 16), t + 16);
-        const __m512i pair = (__m512i)_mm512_cvtne2ps_pbh(high, low);
-        if (columns == 32)
-            _mm512_storeu_si512(c, pair);
-        else
-            _mm512_mask_storeu_epi16(c, some, pair);
-    }
+        _mm512_stream_si512((void *)c, (__m512i)_mm512_cvtne2ps_pbh(load(t + GF_VL), load(t)));
 #else
-    for (int i = 0; i < rows; i++)
-        GF_CPU(from_f32)(GF_BF16, c + i * ldc, t + i * ldt, columns);
+        return false;
+#endif
+    }
+    return true;
+}
+#endif
+
+void GF_CPU(tile_out)(gf_dtype type, void *c, int64_t ldc, const float *t, int64_t ldt, int rows,
+                      int columns, bool stream)
+{
+    char *p = c;
+    const int64_t step = gf_row_bytes(type, ldc);
+#if defined(__AVX512F__)
+    if (stream && columns == GF_NR && stream_out(type, p, step, t, ldt, rows))
+        return;
+#endif
+    (void)stream;
+    for (int i = 0; i < rows; i++, t += ldt, p += step) {
+        if (type == GF_F32) {
+            memcpy(p, t, (size_t)columns * sizeof *t);
+            continue;
+        }
+#if GF_HAVE_PAIRS
+        const __mmask32 some = columns < 32 ? ((__mmask32)1 << columns) - 1 : (__mmask32)-1;
+        const __m512 low = _mm512_maskz_loadu_ps((__mmask16)some, t);
+        const __m512 high = _mm512_maskz_loadu_ps((__mmask16)(some >> 16), t + GF_VL);
+        _mm512_mask_storeu_epi16(p, some, (__m512i)_mm512_cvtne2ps_pbh(high, low));
+#else
+        GF_CPU(from_f32)(type, p, t, columns);
+#endif
+    }
+}
+
+void GF_CPU(tile_fence)(void)
+{
+#if defined(__AVX512F__)
+    _mm_sfence();
 #endif
 }
