@@ -30,6 +30,18 @@ int gf_exit_code(gf_status status)
     return 1;
 }
 
+const char *gf_status_text(gf_status status)
+{
+    switch (status) {
+#define X(name, exit_code, text)                                                                   \
+    case name:                                                                                     \
+        return text;
+        GF_STATUS_LIST(X)
+#undef X
+    }
+    return "failed";
+}
+
 void *gf_alloc(size_t count, size_t size, gf_err *err)
 {
     void *p = calloc(count ? count : 1, size ? size : 1);

@@ -30,23 +30,13 @@ static gf_status print_help(const gf_options *o, gf_err *err)
     return st;
 }
 
-static const char *status_text(gf_status status)
-{
-    static const char *const texts[] = {
-#define X(name, exit_code, text) text,
-        GF_STATUS_LIST(X)
-#undef X
-    };
-    return texts[status];
-}
-
 /* One line, whatever text from a file stands in it. */
 static void print_error(gf_status status, gf_err *err)
 {
     for (char *c = err->text; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = ' ';
-    fprintf(stderr, "graft: %s\n", err->text[0] ? err->text : status_text(status));
+    fprintf(stderr, "graft: %s\n", err->text[0] ? err->text : gf_status_text(status));
 }
 
 /* Closed standard streams are filled, or the first file opened would take their place and what is

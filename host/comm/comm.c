@@ -146,18 +146,6 @@ gf_status gf_comm_broadcast(gf_comm *c, void *x, size_t bytes, gf_err *err)
     return c->mpi ? broadcast(c, x, bytes, err) : GF_OK;
 }
 
-static const char *status_text(int status)
-{
-    switch (status) {
-#define X(name, exit_code, text)                                                                   \
-    case name:                                                                                     \
-        return text;
-        GF_STATUS_LIST(X)
-#undef X
-    }
-    return "failed";
-}
-
 gf_status gf_comm_agree(gf_comm *c, gf_status mine, gf_err *err)
 {
     int worst = (int)mine, rank = c->rank;
@@ -167,7 +155,7 @@ gf_status gf_comm_agree(gf_comm *c, gf_status mine, gf_err *err)
     if (worst == GF_OK)
         return GF_OK;
     return gf_fail(err, (gf_status)worst, "rank %d stopped (%s); its own message says more", rank,
-                   status_text(worst));
+                   gf_status_text((gf_status)worst));
 }
 
 void gf_comm_abort(gf_comm *c, int exit_code)

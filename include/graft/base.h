@@ -43,8 +43,9 @@ typedef struct {
 gf_status gf_fail(gf_err *err, gf_status code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Exit code of the program for a status, from the list above. */
+/* Exit code of the program for a status, and its text, from the list above. */
 int gf_exit_code(gf_status status);
+const char *gf_status_text(gf_status status);
 
 /* TRY in a function that owns nothing; TRYG in one that ends in a single `out:` and keeps its
  * status in `st`. */
