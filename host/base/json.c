@@ -84,7 +84,7 @@ gf_status gf_json_int(int64_t *out, const cJSON *obj, const char *key, int64_t m
     if (!isfinite(x) || x != floor(x))
         return gf_fail(err, GF_EINPUT, "%s: %s: want an integer, got %g", where, key, x);
     if (fabs(x) >= 0x1p53) /* from here on a double may stand for another integer of the file */
-        return gf_fail(err, GF_EINPUT, "%s: %s: %.0f is beyond 2^53, where numbers are not exact",
+        return gf_fail(err, GF_EINPUT, "%s: %s: %.17g is beyond 2^53, where numbers are not exact",
                        where, key, x);
     const int64_t v = (int64_t)x;
     if (v < min || v > max) {

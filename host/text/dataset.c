@@ -235,29 +235,3 @@ void gf_dataset_free(gf_dataset *d)
     free(d->files);
     *d = (gf_dataset){0};
 }
-
-/* ---- duplicates -------------------------------------------------------------------------------
- */
-
-static int order_ids(const void *a, const void *b)
-{
-    const gf_example *x = *(const gf_example *const *)a, *y = *(const gf_example *const *)b;
-    if (x->length != y->length)
-        return x->length < y->length ? -1 : 1;
-    return x->length == 0 ? 0 : memcmp(x->ids, y->ids, (size_t)x->length * sizeof *x->ids);
-}
-
-gf_status gf_dataset_duplicates(const gf_dataset *d, int64_t *count, gf_err *err)
-{
-    const gf_example **by_ids = gf_alloc((size_t)d->count, sizeof *by_ids, err);
-    *count = 0;
-    if (by_ids == NULL)
-        return GF_ENOMEM;
-    for (int64_t i = 0; i < d->count; i++)
-        by_ids[i] = &d->example[i];
-    qsort(by_ids, (size_t)d->count, sizeof *by_ids, order_ids);
-    for (int64_t i = 1; i < d->count; i++)
-        *count += order_ids(&by_ids[i - 1], &by_ids[i]) == 0;
-    free(by_ids);
-    return GF_OK;
-}

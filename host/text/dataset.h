@@ -60,9 +60,6 @@ gf_status gf_dataset_load(gf_dataset *d, char *const *files, int count, const gf
                           gf_err *err);
 void gf_dataset_free(gf_dataset *d);
 
-/* Examples whose ids equal those of an earlier example. */
-gf_status gf_dataset_duplicates(const gf_dataset *d, int64_t *count, gf_err *err);
-
 /* One conversation (array of messages, or object with "messages" and perhaps "tools",
  * "chat_template_kwargs") or other record of the formats above, to one example; for `graft
  * tokenize`. e->file and e->line, if given, name the record in errors. No trained token and

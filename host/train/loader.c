@@ -21,7 +21,7 @@ gf_status gf_loader_open(gf_loader *ld, const gf_dataset *data, int64_t batch, u
     ld->order = gf_alloc((size_t)data->count, sizeof *ld->order, err);
     ld->pick = gf_alloc((size_t)batch, sizeof *ld->pick, err);
     ld->row = gf_alloc((size_t)batch + 1, sizeof *ld->row, err);
-    ld->load = gf_alloc((size_t)(ranks > batch ? ranks : batch), sizeof *ld->load, err);
+    ld->load = gf_alloc((size_t)ranks, sizeof *ld->load, err);
     if (ld->order && ld->pick && ld->row && ld->load)
         return GF_OK;
     gf_loader_close(ld);
@@ -54,20 +54,22 @@ static int64_t length_of(const gf_loader *ld, int64_t example)
     return ld->data->example[example].length;
 }
 
-/* Falling length, then rising number. Insertion sort: a batch is short. */
-static void sort_by_length(const gf_loader *ld, int64_t *pick, int64_t n)
+/* Falling length, then rising number. */
+static int by_length(const void *a, const void *b, void *loader)
 {
-    for (int64_t i = 1; i < n; i++) {
-        const int64_t x = pick[i];
-        int64_t j = i;
-        for (; j > 0; j--) {
-            const int64_t a = length_of(ld, pick[j - 1]), b = length_of(ld, x);
-            if (a > b || (a == b && pick[j - 1] < x))
-                break;
-            pick[j] = pick[j - 1];
-        }
-        pick[j] = x;
-    }
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    const int64_t lx = length_of(loader, x), ly = length_of(loader, y);
+    return lx != ly ? (lx < ly) - (lx > ly) : (x > y) - (x < y);
+}
+
+/* The examples of step `index` of the epoch, longest first, into pick; returns their number. */
+static int64_t take(gf_loader *ld, int64_t index)
+{
+    const int64_t first = index * ld->batch, rest = ld->data->count - first;
+    const int64_t n = rest < ld->batch ? rest : ld->batch;
+    memcpy(ld->pick, ld->order + first, (size_t)n * sizeof *ld->pick);
+    qsort_r(ld->pick, (size_t)n, sizeof *ld->pick, by_length, ld);
+    return n;
 }
 
 /* Longest first to the rank with the fewest tokens (Graham 1969). Keeps this rank's in pick. */
@@ -93,8 +95,9 @@ static void lay_rows(gf_loader *ld, int64_t n, int64_t capacity)
     int64_t at = 0;
     ld->rows = 0;
     while (at < n) {
+        const int64_t shortest = length_of(ld, ld->pick[n - 1]);
         int64_t room = capacity, end = at;
-        for (int64_t i = at; i < n; i++) {
+        for (int64_t i = at; i < n && room >= shortest; i++) {
             const int64_t x = ld->pick[i];
             if (length_of(ld, x) > room)
                 continue;
@@ -111,11 +114,7 @@ static void lay_rows(gf_loader *ld, int64_t n, int64_t capacity)
 
 static void lay(gf_loader *ld, int64_t index, int64_t capacity)
 {
-    const int64_t first = index * ld->batch, rest = ld->data->count - first;
-    const int64_t n = rest < ld->batch ? rest : ld->batch;
-    memcpy(ld->pick, ld->order + first, (size_t)n * sizeof *ld->pick);
-    sort_by_length(ld, ld->pick, n);
-    lay_rows(ld, deal(ld, n), capacity);
+    lay_rows(ld, deal(ld, take(ld, index)), capacity);
 }
 
 void gf_loader_step(gf_loader *ld, int64_t step, int64_t capacity)
@@ -135,12 +134,7 @@ int64_t gf_loader_most_tokens(gf_loader *ld, int64_t steps)
     int64_t most = 0;
     for (int64_t s = 0; s < steps; s++) {
         set_epoch(ld, s / ld->steps_per_epoch, ld->shuffle);
-        const int64_t first = s % ld->steps_per_epoch * ld->batch;
-        int64_t rest = ld->data->count - first;
-        rest = rest < ld->batch ? rest : ld->batch;
-        memcpy(ld->pick, ld->order + first, (size_t)rest * sizeof *ld->pick);
-        sort_by_length(ld, ld->pick, rest);
-        deal(ld, rest);
+        deal(ld, take(ld, s % ld->steps_per_epoch));
         for (int r = 0; r < ld->ranks; r++)
             most = ld->load[r] > most ? ld->load[r] : most;
     }

@@ -1,4 +1,4 @@
-/* schedule.h - learning rates by Hugging Face's names, with the same numbers (FORMATS 12.3). */
+/* schedule.h - learning rates with Hugging Face's numbers (FORMATS 12.3). */
 #ifndef GRAFT_HOST_TRAIN_SCHEDULE_H
 #define GRAFT_HOST_TRAIN_SCHEDULE_H
 
@@ -11,9 +11,6 @@ typedef struct {
     double peak;
     int64_t total, warmup; /* steps */
 } gf_schedule;
-
-/* "linear", "cosine", "constant", "constant_with_warmup"; else GF_EARG names these. */
-gf_status gf_lr_parse(gf_lr_type *out, const char *name, gf_err *err);
 
 /* The rate that update `step` (from 1) uses; with a warm-up the first is 0. */
 double gf_lr_at(const gf_schedule *s, int64_t step);

@@ -184,11 +184,10 @@ Test(dataset, guanaco_bos)
     gf_tokenizer_free(tokenizer());
 }
 
-Test(dataset, tokens_lines_and_duplicates)
+Test(dataset, tokens_and_lines)
 {
     gf_err err = {0};
     gf_dataset d = {0};
-    int64_t twice;
     const gf_data_options opt = {.vocab = 10};
     cr_assert_eq(load(&d, ".json",
                       "[{\"input_ids\":[1,2,3]},\n\n {\"input_ids\":[4,5],\n\"labels\":[-100,9]},"
@@ -203,8 +202,6 @@ Test(dataset, tokens_lines_and_duplicates)
     cr_expect_eq(d.example[0].labels[0], 1);
     cr_expect_eq(d.example[1].labels[1], 9);
     cr_expect_eq(d.example[2].trained, 1);
-    cr_assert_eq(gf_dataset_duplicates(&d, &twice, &err), GF_OK);
-    cr_expect_eq(twice, 1);
     gf_dataset_free(&d);
 }
 

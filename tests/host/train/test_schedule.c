@@ -27,12 +27,3 @@ Test(schedule, edges)
     check(GF_LR_COSINE, 2, 2, 1, (double[]){0, .5});
     check(GF_LR_LINEAR, 3, 5, 1, (double[]){0, .2, .4});
 }
-
-Test(schedule, names)
-{
-    gf_lr_type type;
-    gf_err err = {0};
-    cr_assert_eq(gf_lr_parse(&type, "cosine", &err), GF_OK);
-    cr_assert_eq(type, GF_LR_COSINE);
-    cr_assert_eq(gf_lr_parse(&type, "cosin", &err), GF_EARG);
-}
