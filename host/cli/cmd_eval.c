@@ -75,28 +75,31 @@ static gf_status open_model(gf_session *s, const gf_dataset *data, gf_err *err)
     return gf_session_model(s, GF_USE_EVAL, opt.row_tokens, 0, err);
 }
 
+static gf_status open_inputs(gf_session *s, gf_dataset *data, gf_err *err)
+{
+    const gf_strings *files = &s->o->data;
+    gf_data_options opt;
+    TRY(gf_session_data_options(s, &opt, err));
+    TRY(gf_dataset_load(data, files->item, files->count, &opt, err));
+    if (data->count == 0)
+        return gf_fail(err, GF_EINPUT, "%s: no example is left to evaluate", files->item[0]);
+    return open_model(s, data, err);
+}
+
 gf_status gf_cmd_eval(const gf_options *o, gf_err *err)
 {
     gf_session s;
     gf_comm comm = {0};
     gf_dataset data = {0};
-    gf_data_options opt;
     gf_eval e;
     double *nll = NULL;
     gf_status st = GF_OK;
     gf_session_start(&s, o);
     TRYG(gf_comm_open(&comm, err));
-    TRYG(gf_session_data_options(&s, &opt, err));
-    TRYG(gf_dataset_load(&data, o->data.item, o->data.count, &opt, err));
-    if (data.count == 0) {
-        st = gf_fail(err, GF_EINPUT, "%s: no example is left to evaluate", o->data.item[0]);
-        goto out;
-    }
-    TRYG(open_model(&s, &data, err));
-    if (o->per_example && !(nll = gf_alloc((size_t)data.count, sizeof *nll, err))) {
+    st = open_inputs(&s, &data, err);
+    if (st == GF_OK && o->per_example && !(nll = gf_alloc((size_t)data.count, sizeof *nll, err)))
         st = GF_ENOMEM;
-        goto out;
-    }
+    TRYG(gf_comm_agree(&comm, st, err)); /* or the others would wait in the sums */
     TRYG(gf_evaluate(&e, nll, &s.model, &data, &comm, err));
     if (comm.rank == 0) {
         gf_inputs_say_overlength(o->data.item[0], &data);

@@ -65,7 +65,7 @@ static void request_stop(int signal_number)
  * SIGTERM must not linger: mpirun kills what survives it, and the last checkpoint is intact. */
 static void catch_signals(const gf_comm *comm)
 {
-    struct sigaction act = {.sa_handler = request_stop, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction act = {.sa_handler = request_stop, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
     sigaction(SIGUSR1, &act, NULL);
     if (comm->size > 1)
         return;
@@ -256,7 +256,8 @@ gf_status gf_cmd_train(const gf_options *o, gf_err *err)
     TRYG(open_trainer(&r, err));
     catch_signals(&r.comm);
     if (r.comm.rank == 0)
-        TRYG(gf_base_hash_start(&r.hash, &r.s.files, err));
+        st = gf_base_hash_start(&r.hash, &r.s.files, err);
+    TRYG(gf_comm_agree(&r.comm, st, err));
     st = gf_train(&r.t, err);
     if (st == GF_OK)
         st = finish(&r, err);

@@ -17,12 +17,19 @@ void gf_fill_row(gf_model *m, const gf_loader *ld, int64_t row)
     }
 }
 
+/* NaN, Inf, and what only stands on the way there: a sum of 2^31 at GF_LOSS_SCALE overflows, and no
+ * model that can still be trained is off by so many nats. */
+static bool is_countable(float nll)
+{
+    return fabsf(nll) < 0x1p16f;
+}
+
 gf_status gf_count_losses(gf_model *m, int64_t *loss, int64_t *correct, gf_err *err)
 {
     const float *nll = m->nll.data;
     const int32_t *best = m->best.data, *label = m->row.label.data;
     for (int64_t i = 0; i < m->row.predicted; i++) {
-        if (!isfinite(nll[i]))
+        if (!is_countable(nll[i]))
             return gf_fail(err, GF_ENUMERIC, "the loss of a token is not finite");
         *loss += llrint((double)nll[i] * GF_LOSS_SCALE);
         *correct += best[i] == label[i];
@@ -53,7 +60,7 @@ static gf_status count_losses(gf_eval *sum, gf_model *m, const gf_loader *ld, in
     for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
         const gf_example *e = &ld->data->example[ld->pick[i]];
         for (int64_t t = 0; t < e->trained; t++)
-            if (!isfinite(nll[at++]))
+            if (!is_countable(nll[at++]))
                 return gf_fail(err, GF_ENUMERIC,
                                "the loss of a token is not finite, example %s:%lld", e->file,
                                (long long)e->line);
@@ -90,12 +97,12 @@ gf_status gf_evaluate(gf_eval *out, double *nll, gf_model *m, const gf_dataset *
     const float p = m->opt.dropout.p;
     gf_status st = GF_OK;
     m->opt.dropout.p = 0;
-    if (nll && !(fixed = gf_alloc((size_t)data->count, sizeof *fixed, err))) {
+    if (nll && !(fixed = gf_alloc((size_t)data->count, sizeof *fixed, err)))
         st = GF_ENOMEM;
-        goto out;
-    }
-    TRYG(gf_loader_open(&ld, data, EVAL_BATCH, 0, false, comm->rank, comm->size, err));
-    st = evaluate_rows(&sum, fixed, m, &ld, err);
+    if (st == GF_OK)
+        st = gf_loader_open(&ld, data, EVAL_BATCH, 0, false, comm->rank, comm->size, err);
+    if (st == GF_OK)
+        st = evaluate_rows(&sum, fixed, m, &ld, err);
     TRYG(gf_comm_agree(comm, st, err));
     int64_t all[] = {sum.loss, sum.correct, sum.tokens, sum.trained, sum.examples};
     TRYG(gf_comm_sum(comm, all, sizeof all / sizeof *all, err));

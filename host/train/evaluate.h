@@ -25,7 +25,7 @@ gf_status gf_evaluate(gf_eval *out, double *nll, gf_model *m, const gf_dataset *
 void gf_fill_row(gf_model *m, const gf_loader *ld, int64_t row);
 
 /* Adds what the row just run lost: *loss (fixed point) and *correct. GF_ENUMERIC if a loss is not
- * finite. */
+ * finite, or beyond 2^16, where sums of some thousands would overflow. */
 gf_status gf_count_losses(gf_model *m, int64_t *loss, int64_t *correct, gf_err *err);
 
 #endif

@@ -1,16 +1,16 @@
 /* trainer.c - the whole of training, in the order in which data moves. */
 #include "train/trainer.h"
 
+#include "base/hash.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-volatile int gf_stop_requested;
+volatile sig_atomic_t gf_stop_requested;
 
 int64_t gf_train_total(int64_t examples, int64_t batch, int64_t epochs, int64_t max_steps)
 {
@@ -26,22 +26,53 @@ static gf_state state_of(gf_trainer *t)
                       .v = t->model->v.data};
 }
 
-gf_status gf_trainer_open(gf_trainer *t, const char *resume, gf_err *err)
+/* What this rank brings: its own part of gf_trainer_open. */
+static gf_status open_own(gf_trainer *t, const char *resume, gf_err *err)
 {
-    gf_status st = GF_OK;
-    t->first_eval = t->last_eval = NAN;
-    TRYG(gf_loader_open(&t->loader, t->data, t->opt.batch, t->opt.seed, t->opt.shuffle,
-                        t->comm->rank, t->comm->size, err));
+    TRY(gf_loader_open(&t->loader, t->data, t->opt.batch, t->opt.seed, t->opt.shuffle,
+                       t->comm->rank, t->comm->size, err));
     if (resume) {
         gf_state s = state_of(t);
-        TRYG(gf_checkpoint_load(&s, t->adapter, resume, err));
+        TRY(gf_checkpoint_load(&s, t->adapter, resume, err));
         t->step = s.step;
     }
     t->metrics_path = gf_path_join(t->opt.output_dir, "metrics.jsonl", err);
-    if (!t->metrics_path)
-        st = GF_ENOMEM;
-    if (st == GF_OK && t->comm->rank == 0)
+    return t->metrics_path ? GF_OK : GF_ENOMEM;
+}
+
+/* Options, data, model, instruction set and checkpoint must be rank 0's. */
+static gf_status check_same(const gf_trainer *t, gf_err *err)
+{
+    struct {
+        int64_t step;
+        gf_sha256 identity;
+    } own = {.step = t->step}, first;
+    const gf_status st =
+        gf_hash_bytes(&own.identity, t->opt.identity, strlen(t->opt.identity), err);
+    first = own;
+    TRY(gf_comm_broadcast(t->comm, &first, sizeof first, err));
+    TRY(st);
+    if (first.step != own.step)
+        return gf_fail(err, GF_EINPUT,
+                       "rank %d would start after step %lld, rank 0 after step %lld: all ranks "
+                       "need the same checkpoints in --output-dir",
+                       t->comm->rank, (long long)own.step, (long long)first.step);
+    if (strcmp(first.identity.hex, own.identity.hex) != 0)
+        return gf_fail(err, GF_EINPUT,
+                       "rank %d has other options, data, model or instruction set than rank 0",
+                       t->comm->rank);
+    return GF_OK;
+}
+
+gf_status gf_trainer_open(gf_trainer *t, const char *resume, gf_err *err)
+{
+    gf_status st = open_own(t, resume, err);
+    TRYG(gf_comm_agree(t->comm, st, err));
+    st = check_same(t, err);
+    TRYG(gf_comm_agree(t->comm, st, err));
+    if (t->comm->rank == 0)
         st = gf_metrics_open(&t->metrics, t->metrics_path, t->step, err);
+    st = gf_comm_agree(t->comm, st, err);
 out:
     if (st != GF_OK)
         gf_trainer_close(t);
@@ -71,8 +102,6 @@ static gf_status save(gf_trainer *t, gf_err *err)
             st = gf_checkpoint_save(&s, t->adapter, t->opt.output_dir, err);
         if (st == GF_OK)
             st = gf_checkpoint_prune(t->opt.output_dir, t->opt.save_total_limit, err);
-        if (st == GF_OK && t->watch.on_save)
-            t->watch.on_save(t->watch.ctx, t->opt.output_dir);
     }
     return gf_comm_agree(t->comm, st, err);
 }
@@ -83,9 +112,6 @@ static gf_status evaluate(gf_trainer *t, gf_err *err)
     TRY(gf_evaluate(&e, NULL, t->model, t->eval_data, t->comm, err));
     const double loss = (double)e.loss / GF_LOSS_SCALE / (double)e.trained;
     const double accuracy = (double)e.correct / (double)e.trained;
-    if (isnan(t->first_eval))
-        t->first_eval = loss;
-    t->last_eval = loss;
     gf_status st = GF_OK;
     if (t->comm->rank == 0) {
         st = gf_metrics_eval(t->metrics, t->step, loss, accuracy, t->metrics_path, err);

@@ -6,6 +6,7 @@
 #include "train/evaluate.h"
 #include "train/schedule.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 typedef struct {
@@ -37,7 +38,6 @@ typedef struct {
 typedef struct {
     void (*on_step)(void *ctx, const gf_step *s);
     void (*on_eval)(void *ctx, int64_t step, double loss, double accuracy);
-    void (*on_save)(void *ctx, const char *path);
     void (*on_note)(void *ctx, const char *text); /* a line worth reading */
     void *ctx;
 } gf_watch;
@@ -54,15 +54,15 @@ typedef struct {
     int64_t step;  /* updates done */
     FILE *metrics; /* rank 0 */
     char *metrics_path;
-    double first_eval, last_eval; /* losses; NaN: none yet */
 } gf_trainer;
 
 /* Set to make the trainer stop after the step it is in, with a checkpoint (signal handlers do). */
-extern volatile int gf_stop_requested;
+extern volatile sig_atomic_t gf_stop_requested;
 
 /* Opens the loader and metrics.jsonl; with `resume` (a checkpoint folder) reads it: value, m, v,
  * step; metrics.jsonl is cut back to that step. The adapter's values are there already otherwise.
- */
+ * All ranks succeed or fail together: ranks that stand at other steps, or whose identity differs
+ * from rank 0's, would wait for each other or sum what does not belong together (GF_EINPUT). */
 gf_status gf_trainer_open(gf_trainer *t, const char *resume, gf_err *err);
 void gf_trainer_close(gf_trainer *t);
 
