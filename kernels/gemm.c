@@ -14,7 +14,9 @@ enum {
     BLOCK = 576,      /* words of k in a block: a panel of A is 27 KiB, half of an L1 */
     PARK_STRIPS = 16, /* columns whose parked sums fit into the scratch: 512 */
     PARK_LD = PARK_STRIPS * GF_STRIP + 16, /* not a power of two: rows lie in different sets */
-    MASK_BYTES = GF_PACK_STRIPS * GF_STRIP / 8,
+    FEW_BLOCK = 1024,                      /* the same for a few rows: all that fits */
+    WIDTH = GF_PACK_STRIPS * GF_STRIP,     /* columns of a stage */
+    MASK_BYTES = WIDTH / 8,
     MAX_ROWS = 2040, /* of a chunk, whole panels: bounds the mask bits */
 };
 #define STREAM_BYTES ((int64_t)24 << 20) /* most of a common L3 */
@@ -115,7 +117,8 @@ static bool next_block(const plan *p, block *b)
             total += p->words[b->first_part + i];
     }
     /* Equal blocks, cut at multiples of 32 words: whole quantised blocks in either word. */
-    const int64_t count = (total + BLOCK - 1) / BLOCK;
+    const int64_t most = p->g->m <= GF_FEW ? FEW_BLOCK : BLOCK;
+    const int64_t count = (total + most - 1) / most;
     const int64_t size = count ? ((total + count - 1) / count + 31) / 32 * 32 : 0;
     b->end = b->begin + size < total ? b->begin + size : total;
     b->last = b->end == total && b->first_part + b->parts == p->g->parts;
@@ -387,31 +390,58 @@ static void call_sums(const plan *p, const place *at)
             __builtin_prefetch(t + i * ld * size + j, 1, 3);
 }
 
+/* The tile at row i and column j of a stage. */
+static place place_of(const work *w, int64_t i, int64_t j)
+{
+    const plan *p = w->p;
+    const int group = w->now.group;
+    const int64_t n0 = w->now.n0 + j, left = w->now.n - j;
+    const int64_t park_column = (p->group_strip[group] - w->strip) * GF_STRIP + n0;
+    return (place){
+        .group = &p->g->group[group],
+        .row = w->row + i,
+        .column = p->group_column[group] + n0,
+        .n0 = n0,
+        .rows = (int)(w->rows - i < GF_MR ? w->rows - i : GF_MR),
+        .columns = (int)(left < GF_NR ? left : GF_NR),
+        .park = p->park ? w->park + i * PARK_LD + park_column : NULL,
+        .bits = w->bits + i * MASK_BYTES + j / 8,
+    };
+}
+
 /* The tiles of a stage whose B is packed, for all rows of the chunk. */
 static void all_tiles(work *w, int64_t height, const gf_runs *packed)
 {
     const plan *p = w->p;
-    const int group = w->now.group;
-    const int64_t n0 = w->now.n0, n = w->now.n;
-    const int64_t park_column = (p->group_strip[group] - w->strip) * GF_STRIP + n0;
+    const int64_t n = w->now.n;
     gf_runs runs = *packed;
     runs.ahead = &w->ahead;
     for (int64_t i = 0; i < w->rows; i += GF_MR, runs.a += w->panel) {
         for (int64_t j = 0; j < n; j += GF_NR) {
-            const place at = {
-                .group = &p->g->group[group],
-                .row = w->row + i,
-                .column = p->group_column[group] + n0 + j,
-                .n0 = n0 + j,
-                .rows = (int)(w->rows - i < GF_MR ? w->rows - i : GF_MR),
-                .columns = (int)(n - j < GF_NR ? n - j : GF_NR),
-                .park = p->park ? w->park + i * PARK_LD + park_column + j : NULL,
-                .bits = w->bits + i * MASK_BYTES + j / 8,
-            };
+            const place at = place_of(w, i, j);
             if (!p->stream && i + 2 * GF_MR <= w->rows)
                 call_sums(p, &at);
             one_tile(w, &at, &runs, w->b + j * height);
         }
+    }
+}
+
+/* The same for few rows and whole chunks of strips. */
+static void few_rows(work *w, int64_t height, const gf_runs *packed)
+{
+    float t[GF_MR * GF_NR];
+    gf_runs runs = *packed;
+    runs.ahead = &w->ahead;
+    runs.b_panel = GF_NR * height;
+    bool load = false;
+    for (int64_t j = 0; j < WIDTH; j += GF_NR) {
+        const place at = place_of(w, 0, j);
+        load = resume_tile(w, &at, t + j, WIDTH, true);
+    }
+    GF_CPU(tile)(w->p->word, (int)w->rows, 8)(&runs, w->b, t, WIDTH, load);
+    for (int64_t j = 0; j < WIDTH; j += GF_NR) {
+        const place at = place_of(w, 0, j);
+        leave_tile(w->p, &at, t + j, WIDTH, w->now.k.last);
     }
 }
 
@@ -428,7 +458,10 @@ static void one_stage(work *w)
         for (int64_t i = 0; i < w->rows; i++)
             GF_CPU(mask_bits)
     (w->bits + i * MASK_BYTES, group->segment[k->masked_segment].mask, w->row + i, n0, n);
-    all_tiles(w, height, &runs);
+    if (w->rows <= GF_FEW && n == WIDTH && !w->p->park && k->masked_segment < 0)
+        few_rows(w, height, &runs);
+    else
+        all_tiles(w, height, &runs);
 }
 
 static void one_chunk(work *w)

@@ -28,6 +28,14 @@
 #endif
 #define GF_NR (2 * GF_VL)
 
+/* With so few rows a tile's chains of sums are too few to fill the CPU: such a tile takes four
+ * panels of B side by side. 0: never. */
+#if defined(__AVX512F__)
+#define GF_FEW 3
+#else
+#define GF_FEW 0
+#endif
+
 /* Columns are packed and dealt to threads in strips of this: a multiple of every NR, and the
  * block of the quantised types, which run along the columns of a [k,n] operand. */
 #define GF_STRIP 32
@@ -142,11 +150,12 @@ typedef struct {
 typedef struct {
     int64_t begin[2], k[2];
     const float *a;
+    int64_t b_panel; /* words from one panel of b to the next; for nv 8 */
     gf_ahead *ahead; /* or NULL */
 } gf_runs;
 typedef void gf_tile_fn(const gf_runs *r, const float *b, float *t, int64_t ldt, bool load);
 
-gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv); /* 1 <= mr <= MR, nv 1 or 2 */
+gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv); /* mr 1 to MR, nv 1 or 2; mr to FEW, 8 */
 
 /* c = t [rows][columns], columns <= NR, as f32 or as bf16, half to even; past the caches if
  * `stream`. Where the CPU rounds to bf16 itself, subnormals become zero, as its products have them.

@@ -15,6 +15,7 @@
 #else
 #define UNROLL _Pragma("GCC unroll 12")
 #endif
+#define NV_MOST 8
 #define INLINE static inline __attribute__((always_inline))
 
 #if defined(__AVX512F__)
@@ -88,10 +89,21 @@ INLINE void call_ahead(gf_ahead *h)
     }
 }
 
-INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *b, float *t,
-                     int64_t ldt, bool again)
+/* c + the products of one word. */
+INLINE vec multiply_word(const bool pair, vec a, vec b, vec c)
 {
-    vec c[GF_MR][2];
+#if GF_HAVE_PAIRS
+    if (pair)
+        return _mm512_dpbf16_ps(c, (__m512bh)a, (__m512bh)b);
+#endif
+    (void)pair;
+    return multiply_add(a, b, c);
+}
+
+INLINE void tile(const bool pair, const int mr, const int nv, const gf_runs *r, const float *b,
+                 float *t, int64_t ldt, bool again)
+{
+    vec c[GF_MR][NV_MOST];
     UNROLL
     for (int i = 0; i < mr; i++)
         for (int j = 0; j < nv; j++)
@@ -104,14 +116,14 @@ INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *
             if (r->ahead)
                 call_ahead(r->ahead);
             for (int64_t w = 0; w < n; w++, a++, b += GF_NR) {
-                vec bv[2];
-                bv[0] = load(b);
-                bv[1] = nv > 1 ? load(b + GF_VL) : bv[0];
+                vec bv[NV_MOST];
+                for (int j = 0; j < nv; j++)
+                    bv[j] = load(b + j / 2 * r->b_panel + j % 2 * GF_VL);
                 UNROLL
                 for (int i = 0; i < mr; i++) {
                     const vec av = spread(a + i * GF_DEPTH);
                     for (int j = 0; j < nv; j++)
-                        c[i][j] = multiply_add(av, bv[j], c[i][j]);
+                        c[i][j] = multiply_word(pair, av, bv[j], c[i][j]);
                 }
             }
             a += (GF_MR - 1) * GF_DEPTH;
@@ -121,54 +133,19 @@ INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *
     for (int i = 0; i < mr; i++)
         for (int j = 0; j < nv; j++)
             store(t + i * ldt + j * GF_VL, c[i][j]);
+}
+
+INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *b, float *t,
+                     int64_t ldt, bool again)
+{
+    tile(false, mr, nv, r, b, t, ldt, again);
 }
 
 #if GF_HAVE_PAIRS
-INLINE __m512bh load_pairs(const float *p)
-{
-    return (__m512bh)_mm512_loadu_si512(p);
-}
-
-INLINE __m512bh spread_pair(const float *p)
-{
-    int32_t v;
-    memcpy(&v, p, sizeof v);
-    return (__m512bh)_mm512_set1_epi32(v);
-}
-
 INLINE void tile_pair(const int mr, const int nv, const gf_runs *r, const float *b, float *t,
                       int64_t ldt, bool again)
 {
-    vec c[GF_MR][2];
-    UNROLL
-    for (int i = 0; i < mr; i++)
-        for (int j = 0; j < nv; j++)
-            c[i][j] = again ? load(t + i * ldt + j * GF_VL) : (vec){0};
-    for (int run = 0; run < 2; run++) {
-        const float *a = r->a + gf_panel_at(0, r->begin[run]);
-        int64_t n = GF_DEPTH - r->begin[run] % GF_DEPTH;
-        for (int64_t k = r->k[run]; k > 0; k -= n, n = GF_DEPTH) {
-            n = n < k ? n : k;
-            if (r->ahead)
-                call_ahead(r->ahead);
-            for (int64_t w = 0; w < n; w++, a++, b += GF_NR) {
-                __m512bh bv[2];
-                bv[0] = load_pairs(b);
-                bv[1] = nv > 1 ? load_pairs(b + GF_VL) : bv[0];
-                UNROLL
-                for (int i = 0; i < mr; i++) {
-                    const __m512bh av = spread_pair(a + i * GF_DEPTH);
-                    for (int j = 0; j < nv; j++)
-                        c[i][j] = _mm512_dpbf16_ps(c[i][j], av, bv[j]);
-                }
-            }
-            a += (GF_MR - 1) * GF_DEPTH;
-        }
-    }
-    UNROLL
-    for (int i = 0; i < mr; i++)
-        for (int j = 0; j < nv; j++)
-            store(t + i * ldt + j * GF_VL, c[i][j]);
+    tile(true, mr, nv, r, b, t, ldt, again);
 }
 #endif
 
@@ -178,17 +155,16 @@ INLINE void tile_pair(const int mr, const int nv, const gf_runs *r, const float 
     {                                                                                              \
         kind(mr, nv, r, b, t, ldt, again);                                                         \
     }
+#define FEW_ROWS(X, kind, nv) X(kind, nv, 1) X(kind, nv, 2) X(kind, nv, 3)
 #if GF_MR == 12
 #define ROWS(X, kind, nv)                                                                          \
-    X(kind, nv, 1)                                                                                 \
-    X(kind, nv, 2)                                                                                 \
-    X(kind, nv, 3)                                                                                 \
+    FEW_ROWS(X, kind, nv)                                                                          \
     X(kind, nv, 4)                                                                                 \
-    X(kind, nv, 5) X(kind, nv, 6) X(kind, nv, 7) X(kind, nv, 8) X(kind, nv, 9) X(kind, nv, 10)     \
-        X(kind, nv, 11) X(kind, nv, 12)
+    X(kind, nv, 5)                                                                                 \
+    X(kind, nv, 6) X(kind, nv, 7) X(kind, nv, 8) X(kind, nv, 9) X(kind, nv, 10) X(kind, nv, 11)    \
+        X(kind, nv, 12)
 #else
-#define ROWS(X, kind, nv)                                                                          \
-    X(kind, nv, 1) X(kind, nv, 2) X(kind, nv, 3) X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6)
+#define ROWS(X, kind, nv) FEW_ROWS(X, kind, nv) X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6)
 #endif
 #define ENTRY(kind, nv, mr) kind##_##nv##_##mr,
 
@@ -196,20 +172,30 @@ ROWS(INSTANCE, tile_f32, 1)
 ROWS(INSTANCE, tile_f32, 2)
 static gf_tile_fn *const f32_table[2][GF_MR] = {{ROWS(ENTRY, tile_f32, 1)},
                                                 {ROWS(ENTRY, tile_f32, 2)}};
+#if GF_FEW
+FEW_ROWS(INSTANCE, tile_f32, 8)
+static gf_tile_fn *const f32_few[GF_FEW] = {FEW_ROWS(ENTRY, tile_f32, 8)};
+#endif
 #if GF_HAVE_PAIRS
 ROWS(INSTANCE, tile_pair, 1)
 ROWS(INSTANCE, tile_pair, 2)
+FEW_ROWS(INSTANCE, tile_pair, 8)
 static gf_tile_fn *const pair_table[2][GF_MR] = {{ROWS(ENTRY, tile_pair, 1)},
                                                  {ROWS(ENTRY, tile_pair, 2)}};
+static gf_tile_fn *const pair_few[GF_FEW] = {FEW_ROWS(ENTRY, tile_pair, 8)};
 #endif
 
 gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv)
 {
 #if GF_HAVE_PAIRS
     if (w == GF_WORD_PAIR)
-        return pair_table[nv - 1][mr - 1];
+        return nv == 8 ? pair_few[mr - 1] : pair_table[nv - 1][mr - 1];
 #endif
     (void)w;
+#if GF_FEW
+    if (nv == 8)
+        return f32_few[mr - 1];
+#endif
     return f32_table[nv - 1][mr - 1];
 }
 
