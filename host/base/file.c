@@ -167,6 +167,19 @@ gf_status gf_dir_make(const char *path, gf_err *err)
     return st;
 }
 
+gf_status gf_dir_sync(const char *path, gf_err *err)
+{
+    gf_status st = GF_OK;
+    const int fd = open_again(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    /* A folder that may be written but not read can't be opened; EINVAL: a file system without it.
+     */
+    if (fd < 0 ? errno != EACCES : fsync(fd) != 0 && errno != EINVAL)
+        st = fail_write(err, path);
+    if (fd >= 0)
+        close(fd);
+    return st;
+}
+
 static bool is_dots(const char *name)
 {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
@@ -333,21 +346,11 @@ gf_status gf_out_write(gf_out *o, const void *data, size_t size, gf_err *err)
     return GF_OK;
 }
 
-/* Makes a rename in the file's folder survive a power cut. */
-static gf_status sync_folder(const char *path, gf_err *err)
+static gf_status sync_folder_of(const char *path, gf_err *err)
 {
     const char *name = gf_path_name(path);
     char *dir = name == path ? gf_strdup(".", err) : gf_strndup(path, (size_t)(name - path), err);
-    if (!dir)
-        return GF_ENOMEM;
-    gf_status st = GF_OK;
-    const int fd = open_again(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, 0);
-    /* A folder that may be written but not read can't be opened; EINVAL: a file system without it.
-     */
-    if (fd < 0 ? errno != EACCES : fsync(fd) != 0 && errno != EINVAL)
-        st = fail_write(err, dir);
-    if (fd >= 0)
-        close(fd);
+    const gf_status st = dir ? gf_dir_sync(dir, err) : GF_ENOMEM;
     free(dir);
     return st;
 }
@@ -371,7 +374,7 @@ gf_status gf_out_commit(gf_out *o, gf_err *err)
         unlink(o->temporary);
         goto out;
     }
-    st = sync_folder(o->path, err);
+    st = sync_folder_of(o->path, err);
 out:
     gf_out_cancel(o);
     return st;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 typedef struct {
     const gf_options *o;
@@ -75,6 +76,28 @@ static void catch_signals(const gf_comm *comm)
 
 /* ---- opening -------------------------------------------------------------------------- */
 
+static bool same_folder(const char *a, const char *b)
+{
+    struct stat x, y;
+    return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* --resume CHECKPOINT of another folder: the checkpoints of --output-dir are then of another run,
+ * which this one would prune. */
+static gf_status check_parent(const gf_options *o, gf_err *err)
+{
+    char *last = NULL, *parent = gf_path_join(o->resume, "..", err);
+    gf_status st = parent ? gf_checkpoint_last(&last, o->output_dir, err) : GF_ENOMEM;
+    if (st == GF_OK && last && !same_folder(parent, o->output_dir))
+        st = gf_fail(err, GF_EARG,
+                     "--resume %s: --output-dir %s has checkpoints of its own; go on from one of "
+                     "them, or name a new folder",
+                     o->resume, o->output_dir);
+    free(last);
+    free(parent);
+    return st;
+}
+
 static gf_status find_resume(run *r, gf_err *err)
 {
     const gf_options *o = r->o;
@@ -85,6 +108,7 @@ static gf_status find_resume(run *r, gf_err *err)
         return gf_checkpoint_last(&r->resume, o->output_dir, err);
     if (!gf_dir_exists(o->resume))
         return gf_fail(err, GF_EARG, "--resume %s: there is no such checkpoint", o->resume);
+    TRY(check_parent(o, err));
     r->resume = gf_strdup(o->resume, err);
     return r->resume ? GF_OK : GF_ENOMEM;
 }

@@ -35,7 +35,9 @@ typedef struct {
 gf_status gf_peft_read_config(gf_peft_config *c, const char *path, gf_err *err);
 /* Every key that PEFT 0.21 writes, sorted, indent 2 (FORMATS 4.1); lists and patterns in the order
  * given. layers_to_transform with a target string, "all-linear" included: GF_EARG, as PEFT would
- * not load it: write the names out. */
+ * not load it: write the names out. Appends to `text`; `path` is for messages. */
+gf_status gf_peft_config_text(const gf_peft_config *c, const char *path, gf_buf *text, gf_err *err);
+/* Writes it to `path`. */
 gf_status gf_peft_write_config(const gf_peft_config *c, const char *path, gf_err *err);
 void gf_peft_config_free(gf_peft_config *c);
 

@@ -150,14 +150,19 @@ static gf_status add_all(gf_buf *b, const gf_peft_config *c, gf_err *err)
     return gf_buf_str(b, "\n}", err); /* PEFT ends the file here, too */
 }
 
-gf_status gf_peft_write_config(const gf_peft_config *c, const char *path, gf_err *err)
+gf_status gf_peft_config_text(const gf_peft_config *c, const char *path, gf_buf *text, gf_err *err)
 {
-    gf_buf b = {0};
     if (c->layers && c->target_regex)
         return gf_fail(err, GF_EARG,
                        "%s: PEFT takes layers_to_transform only with a list of target_modules",
                        path);
-    gf_status st = add_all(&b, c, err);
+    return add_all(text, c, err);
+}
+
+gf_status gf_peft_write_config(const gf_peft_config *c, const char *path, gf_err *err)
+{
+    gf_buf b = {0};
+    gf_status st = gf_peft_config_text(c, path, &b, err);
     if (st == GF_OK)
         st = gf_file_write(path, b.data, b.len, err);
     gf_buf_free(&b);

@@ -5,12 +5,10 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char prefix[] = "checkpoint-";
 
@@ -20,10 +18,11 @@ static int64_t number_of(const char *name)
     if (strncmp(name, prefix, sizeof prefix - 1))
         return -1;
     const char *digits = name + sizeof prefix - 1;
-    char *end;
+    if (!digits[0] || digits[strspn(digits, "0123456789")] || (digits[0] == '0' && digits[1]))
+        return -1; /* not as it is written below */
     errno = 0;
-    const long long n = strtoll(digits, &end, 10);
-    return errno || end == digits || *end || n < 0 || digits[0] == '+' ? -1 : n;
+    const long long n = strtoll(digits, NULL, 10);
+    return errno ? -1 : n;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -65,20 +64,6 @@ out:
     return st;
 }
 
-/* fsync of a folder, so that a rename inside it survives a power cut. */
-static gf_status sync_dir(const char *dir, gf_err *err)
-{
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (fsync(fd) && errno != EINVAL)) {
-        const int reason = errno;
-        if (fd >= 0)
-            close(fd);
-        return gf_fail(err, GF_EIO, "%s: %s", dir, strerror(reason));
-    }
-    close(fd);
-    return GF_OK;
-}
-
 static gf_status check_finite(const gf_state *s, const gf_adapter *ad, gf_err *err)
 {
     const float *part[] = {s->value, s->m, s->v};
@@ -107,13 +92,13 @@ gf_status gf_checkpoint_save(const gf_state *s, const gf_adapter *ad, const char
     TRYG(gf_adapter_write(ad, s->value, tmp, err));
     TRYG(write_optimizer(s, ad, tmp, err));
     TRYG(write_state(s, tmp, err));
-    TRYG(sync_dir(tmp, err));
+    TRYG(gf_dir_sync(tmp, err));
     TRYG(gf_dir_remove(path, err)); /* the same step of an earlier, longer run */
     if (rename(tmp, path)) {
         st = gf_fail(err, GF_EIO, "%s: %s", path, strerror(errno));
         goto out;
     }
-    TRYG(sync_dir(dir, err));
+    TRYG(gf_dir_sync(dir, err));
 out:
     if (st != GF_OK && tmp)
         gf_dir_remove(tmp, NULL);
@@ -130,17 +115,18 @@ static char *value_text(const cJSON *v)
     return v ? cJSON_PrintUnformatted(v) : strdup("nothing");
 }
 
-static gf_status compare_options(const cJSON *was, const char *identity, const char *path,
-                                 gf_err *err)
+/* Every member of the object `text` but `free_key` must be in `was`, with the same value. */
+static gf_status compare(const cJSON *was, const char *text, const char *free_key, const char *path,
+                         gf_err *err)
 {
     cJSON *now = NULL;
-    TRY(gf_json_parse(&now, identity, strlen(identity), "options", 1, err));
+    TRY(gf_json_parse(&now, text, strlen(text), "options", 1, err));
     gf_status st = GF_OK;
     const cJSON *item;
     cJSON_ArrayForEach(item, now)
     {
         const cJSON *old = cJSON_GetObjectItemCaseSensitive(was, item->string);
-        if (old && cJSON_Compare(old, item, true))
+        if (!strcmp(item->string, free_key) || (old && cJSON_Compare(old, item, true)))
             continue;
         char *before = value_text(old), *after = value_text(item);
         st = gf_fail(err, GF_EARG,
@@ -153,6 +139,34 @@ static gf_status compare_options(const cJSON *was, const char *identity, const c
     }
     cJSON_Delete(now);
     return st;
+}
+
+static gf_status check_adapter(const gf_adapter *ad, const char *path, gf_err *err)
+{
+    cJSON *was = NULL;
+    gf_buf now = {0};
+    gf_status st = GF_OK;
+    char *file = gf_path_join(path, "adapter_config.json", err);
+    if (!file)
+        return GF_ENOMEM;
+    TRYG(gf_json_read(&was, file, err));
+    TRYG(gf_peft_config_text(&ad->config, file, &now, err));
+    TRYG(compare(was, now.data, "base_model_name_or_path", file, err));
+out:
+    cJSON_Delete(was);
+    gf_buf_free(&now);
+    free(file);
+    return st;
+}
+
+static gf_status check_moments(const float *x, int64_t count, const gf_entry *e, const char *file,
+                               gf_err *err)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(x[i]) || (e->name[0] == 'v' && x[i] < 0))
+            return gf_fail(err, GF_EINPUT, "%s: %s[%lld] is %g, which AdamW never writes", file,
+                           e->name, (long long)i, (double)x[i]);
+    return GF_OK;
 }
 
 static gf_status read_optimizer(gf_state *s, const gf_adapter *ad, const char *path, gf_err *err)
@@ -173,6 +187,7 @@ static gf_status read_optimizer(gf_state *s, const gf_adapter *ad, const char *p
             goto out;
         }
         TRYG(gf_source_read(&src, e, 0, to[i], e->bytes, err));
+        TRYG(check_moments(to[i], ad->size, e, file, err));
     }
 out:
     gf_source_close(&src);
@@ -196,8 +211,8 @@ gf_status gf_checkpoint_load(gf_state *s, const gf_adapter *ad, const char *path
         goto out;
     }
     TRYG(gf_json_int(&s->step, state, "step", -1, 0, INT64_MAX, file, err));
-    TRYG(compare_options(cJSON_GetObjectItemCaseSensitive(state, "options"), s->identity, path,
-                         err));
+    TRYG(compare(cJSON_GetObjectItemCaseSensitive(state, "options"), s->identity, "", path, err));
+    TRYG(check_adapter(ad, path, err));
     TRYG(gf_adapter_read(ad, s->value, path, err));
     TRYG(read_optimizer(s, ad, path, err));
 out:
@@ -224,34 +239,61 @@ gf_status gf_checkpoint_last(char **path, const char *dir, gf_err *err)
     return *path ? GF_OK : GF_ENOMEM;
 }
 
-static gf_status remove_in(const char *dir, const char *name, gf_err *err)
+/* Renamed first, so that no half of a checkpoint is ever found under its name. */
+static gf_status discard(const char *dir, const char *name, gf_err *err)
 {
+    gf_status st = GF_OK;
+    const bool leftover = *name == '.';
     char *path = gf_path_join(dir, name, err);
-    if (!path)
-        return GF_ENOMEM;
-    const gf_status st = gf_dir_remove(path, err);
+    char *tmp = gf_format(err, leftover ? "%s/%s" : "%s/.%s.tmp", dir, name);
+    if (!path || !tmp) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    if (!leftover) {
+        TRYG(gf_dir_remove(tmp, err));
+        if (rename(path, tmp)) {
+            st = gf_fail(err, GF_EIO, "%s: %s", path, strerror(errno));
+            goto out;
+        }
+    }
+    TRYG(gf_dir_remove(tmp, err));
+out:
     free(path);
+    free(tmp);
     return st;
 }
 
-gf_status gf_checkpoint_prune(const char *dir, int64_t keep, gf_err *err)
+static bool is_leftover(const char *name)
+{
+    return name[0] == '.' && !strncmp(name + 1, prefix, sizeof prefix - 1);
+}
+
+gf_status gf_checkpoint_prune(const char *dir, int64_t keep, int64_t newest, gf_err *err)
 {
     for (;;) {
         int64_t count = 0, oldest = INT64_MAX;
+        gf_buf name = {0}; /* of what goes next */
+        gf_status st = GF_OK;
         DIR *d = opendir(dir);
         if (!d)
             return gf_fail(err, GF_EIO, "%s: %s", dir, strerror(errno));
-        for (const struct dirent *e; (e = readdir(d));) {
+        for (const struct dirent *e; st == GF_OK && !name.len && (e = readdir(d));) {
             const int64_t n = number_of(e->d_name);
+            if (n > newest || is_leftover(e->d_name))
+                st = gf_buf_str(&name, e->d_name, err);
             count += n >= 0;
             oldest = n >= 0 && n < oldest ? n : oldest;
         }
         closedir(d);
-        if (count <= keep)
-            return GF_OK;
-        char name[64];
-        snprintf(name, sizeof name, "%s%lld", prefix, (long long)oldest);
-        TRY(remove_in(dir, name, err));
+        const bool done = st == GF_OK && !name.len && count <= keep;
+        if (st == GF_OK && !name.len && !done)
+            st = gf_buf_printf(&name, err, "%s%lld", prefix, (long long)oldest);
+        if (st == GF_OK && !done)
+            st = discard(dir, name.data, err);
+        gf_buf_free(&name);
+        if (st != GF_OK || done)
+            return st;
     }
 }
 
@@ -272,10 +314,12 @@ static bool is_ours(const char *name)
                                         "chat_template.jinja",
                                         "report.html",
                                         "runs"};
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (!strncmp(name, files[i], strlen(files[i]))) /* also what an interrupted write left */
-            return true;
-    return number_of(name) >= 0 || !strncmp(name, ".checkpoint-", 12);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const size_t n = strlen(files[i]);
+        if (!strncmp(name, files[i], n) && (!name[n] || !strncmp(name + n, ".tmp-", 5)))
+            return true; /* or what an interrupted write left of it */
+    }
+    return number_of(name) >= 0 || is_leftover(name);
 }
 
 gf_status gf_output_dir_check(const char *dir, bool resume, gf_err *err)
@@ -294,10 +338,19 @@ gf_status gf_output_dir_check(const char *dir, bool resume, gf_err *err)
     if (!d)
         return gf_fail(err, GF_EARG, "--output-dir %s: %s", dir, strerror(errno));
     gf_status st = GF_OK;
-    for (const struct dirent *e; st == GF_OK && (e = readdir(d));)
+    bool adapter = false, checkpoint = false;
+    for (const struct dirent *e; st == GF_OK && (e = readdir(d));) {
         if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && !is_ours(e->d_name))
             st = gf_fail(err, GF_EARG, "--output-dir %s holds %s, which no run of graft wrote", dir,
                          e->d_name);
+        adapter |= !strcmp(e->d_name, "adapter_model.safetensors");
+        checkpoint |= number_of(e->d_name) >= 0;
+    }
     closedir(d);
+    if (st == GF_OK && adapter && !checkpoint)
+        st = gf_fail(err, GF_EARG,
+                     "--output-dir %s holds an adapter and no checkpoint to go on from; name a new "
+                     "folder, or it would be overwritten",
+                     dir);
     return st;
 }

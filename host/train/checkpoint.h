@@ -18,19 +18,22 @@ typedef struct {
 
 gf_status gf_checkpoint_save(const gf_state *s, const gf_adapter *ad, const char *dir, gf_err *err);
 
-/* Reads into s->value, m, v and s->step. The checkpoint's options are compared with s->identity:
- * the first that differs is GF_EARG with both values. */
+/* Reads into s->value, m, v and s->step. The checkpoint's options are compared with s->identity,
+ * its adapter_config.json with `ad` (but for the base's path): the first that differs is GF_EARG
+ * with both values. Moments that are no moments (NaN, Inf, v < 0): GF_EINPUT. */
 gf_status gf_checkpoint_load(gf_state *s, const gf_adapter *ad, const char *path, gf_err *err);
 
 /* The path of the checkpoint with the largest number in DIR, or NULL if there is none (GF_OK). */
 gf_status gf_checkpoint_last(char **path, const char *dir, gf_err *err);
 
-/* Removes the oldest ones until `keep` are left, and leftovers of interrupted writes. */
-gf_status gf_checkpoint_prune(const char *dir, int64_t keep, gf_err *err);
+/* After checkpoint-`newest` was written: removes leftovers of interrupted writes and removals,
+ * checkpoints of later steps (a course that was given up by going on from an earlier one), and the
+ * oldest ones until `keep` are left. Each disappears at once, by a rename. */
+gf_status gf_checkpoint_prune(const char *dir, int64_t keep, int64_t newest, gf_err *err);
 
 /* May a run write to DIR? Missing or empty: yes. Else only with `resume`, and only if everything in
  * it is a run's (run.json, metrics.jsonl, checkpoints, adapter and tokenizer files): GF_EARG names
- * what is in the way. */
+ * what is in the way; so is an adapter without a checkpoint, which a new start would overwrite. */
 gf_status gf_output_dir_check(const char *dir, bool resume, gf_err *err);
 
 #endif

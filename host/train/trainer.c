@@ -101,7 +101,7 @@ static gf_status save(gf_trainer *t, gf_err *err)
         if (st == GF_OK)
             st = gf_checkpoint_save(&s, t->adapter, t->opt.output_dir, err);
         if (st == GF_OK)
-            st = gf_checkpoint_prune(t->opt.output_dir, t->opt.save_total_limit, err);
+            st = gf_checkpoint_prune(t->opt.output_dir, t->opt.save_total_limit, t->step, err);
     }
     return gf_comm_agree(t->comm, st, err);
 }

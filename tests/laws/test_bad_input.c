@@ -152,6 +152,21 @@ Test(bad_input, checkpoints)
         {TRAIN "--resume",
          {"checkpoint-1/adapter_model.safetensors", "complete"},
          .shell = GRAFT_BIN " " TRAIN THEN "truncate -s 900 adapter_model.safetensors"},
+        {TRAIN "--resume",
+         {"checkpoint-1/adapter_config.json", "No such"},
+         .shell = GRAFT_BIN " " TRAIN THEN "rm adapter_config.json"},
+        {TRAIN "--resume",
+         {"checkpoint-1/adapter_config.json", "lora_alpha", "= 7"},
+         .shell = GRAFT_BIN " " TRAIN THEN
+                            "sed -i 's/\"lora_alpha\": [0-9]*/\"lora_alpha\": 7/' *.json"},
+        {TRAIN "--resume",
+         {"checkpoint-1/optimizer.safetensors", "v["},
+         .shell = GRAFT_BIN " " TRAIN THEN
+                            "printf '\\377' > f && truncate -s -1 optimizer.safetensors && "
+                            "cat f >> optimizer.safetensors && rm f"},
+        {TRAIN "--resume other/checkpoint-1",
+         {"other/checkpoint-1", "of its own"},
+         .shell = GRAFT_BIN " " TRAIN "2>&1 && cp -r out other"},
         {TRAIN "--resume --lora-r 8", {"lora_r"}, .shell = GRAFT_BIN " " TRAIN},
         {TRAIN "--resume", {"notes"}, .shell = GRAFT_BIN " " TRAIN "&& touch out/notes"},
     };

@@ -108,12 +108,19 @@ Test(checkpoint, the_oldest_go)
     const int64_t steps[] = {9, 10, 100};
     for (int i = 0; i < 3; i++)
         cr_assert_eq(save(&b, steps[i], NULL), GF_OK);
-    cr_assert_eq(gf_checkpoint_prune(b.scratch, 2, NULL), GF_OK);
+    run(NULL, "mkdir %s/.checkpoint-7.tmp", b.scratch);
+    cr_assert_eq(gf_checkpoint_prune(b.scratch, 2, 100, NULL), GF_OK);
+    cr_assert_eq(run(NULL, "test -e %s/.checkpoint-7.tmp", b.scratch), 1);
     cr_assert_eq(run(NULL, "test -e %s/checkpoint-9", b.scratch), 1);
     cr_assert_eq(run(NULL, "test -e %s/checkpoint-10", b.scratch), 0);
     cr_assert_eq(gf_checkpoint_last(&path, b.scratch, NULL), GF_OK);
     cr_assert(strstr(path, "checkpoint-100"));
     free(path);
+    cr_assert_eq(save(&b, 11, NULL), GF_OK);
+    cr_assert_eq(gf_checkpoint_prune(b.scratch, 2, 11, NULL), GF_OK); /* after going back to 10 */
+    cr_assert_eq(
+        run(NULL, "ls -A %s | tr '\\n' ' ' | grep -qx 'checkpoint-10 checkpoint-11 '", b.scratch),
+        0);
     bed_close(&b);
 }
 
@@ -126,6 +133,16 @@ Test(checkpoint, folders_a_run_may_write_to)
     run(NULL, "mkdir %s/checkpoint-3 && touch %s/run.json %s/metrics.jsonl", dir, dir, dir);
     cr_assert_eq(gf_output_dir_check(dir, false, &err), GF_EARG);
     cr_assert_eq(gf_output_dir_check(dir, true, &err), GF_OK);
+    run(NULL, "touch %s/adapter_model.safetensors %s/tokenizer.json.tmp-7-0", dir, dir);
+    err = (gf_err){0};
+    cr_assert_eq(gf_output_dir_check(dir, true, &err), GF_OK);
+    run(NULL, "mv %s/checkpoint-3 %s/checkpoint-03", dir, dir);
+    cr_assert_eq(gf_output_dir_check(dir, true, &err), GF_EARG);
+    cr_assert(strstr(err.text, "checkpoint-03"), "%s", err.text);
+    run(NULL, "rmdir %s/checkpoint-03", dir);
+    err = (gf_err){0};
+    cr_assert_eq(gf_output_dir_check(dir, true, &err), GF_EARG);
+    cr_assert(strstr(err.text, "holds an adapter"), "%s", err.text);
     run(NULL, "touch %s/thesis.txt", dir);
     err = (gf_err){0};
     cr_assert_eq(gf_output_dir_check(dir, true, &err), GF_EARG);
