@@ -23,22 +23,34 @@ static int64_t position(const unit *u, int64_t row)
     return u->span.kv_len - u->span.len + u->q0 + row;
 }
 
-/* Products of a block to scores, masked; top[i] is the largest of row i. Two loops over the rows
- * instead of one: each row's maximum and sum take long to come out, but do not wait for another's.
- * `full`: nothing is masked. */
-__attribute__((always_inline)) static inline void
-score_rows(const unit *u, const att_mask *mask, int64_t from, int64_t to, bool full, float *top)
+/* Maxima are of raw products, if scores are these times something positive: that saves a pass. */
+static bool is_raw(const att_args *a)
 {
-    const v16 hidden = v_set1(-INFINITY);
+    return !(a->cap > 0.0f) && a->scale > 0.0f;
+}
+
+/* exp(score) = 2^(what maxima are of * unit_of). */
+static float unit_of(const att_args *a)
+{
+    return is_raw(a) ? a->scale * LOG2E : LOG2E;
+}
+
+/* top[i] is the largest of row i. Two loops over the rows instead of one: each row's maximum and
+ * sum take long to come out, but do not wait for another's. `full`: nothing is masked. */
+__attribute__((always_inline)) static inline void
+top_rows(const unit *u, const att_mask *mask, int64_t from, int64_t to, bool full, float *top)
+{
+    const v16 hidden = v_set1(LOWEST);
     for (int i = 0; i < BLOCK; i++) {
         float *s = u->s + i * KEYS;
         v16 most = hidden;
         for (int64_t j = from; j < to; j += 16) {
-            v16 x = att_score(u->a, v_load(s + j));
-            if (!full)
-                x = v_keep(x, mask->lo[i] - j, mask->hi[i] - j, hidden);
-            v_store(s + j, x);
-            most = v_max(x, most);
+            v16 x = v_load(s + j);
+            if (!is_raw(u->a)) {
+                x = att_score(u->a, x);
+                v_store(s + j, x);
+            }
+            most = v_max(full ? x : v_keep(x, mask->lo[i] - j, mask->hi[i] - j, hidden), most);
         }
         top[i] = v_hmax(most);
     }
@@ -58,16 +70,22 @@ static inline void put_words(const att_args *a, float *row, int64_t j, v16 p)
     v_store(row + j, p);
 }
 
-/* Scores to exponentials below m[i], as words; sum[i] is what row i adds to its denominator. */
-__attribute__((always_inline)) static inline void
-soften_rows(const unit *u, int64_t from, int64_t to, const float *m, float *sum)
+/* Exponentials below m[i], as words, 0 where masked; sum[i] is what row i adds to its denominator.
+ */
+__attribute__((always_inline)) static inline void soften_rows(const unit *u, const att_mask *mask,
+                                                              int64_t from, int64_t to, bool full,
+                                                              const float *m, float *sum)
 {
+    const v16 scale = v_set1(unit_of(u->a)), hidden = v_set1(-INFINITY);
     for (int i = 0; i < BLOCK; i++) {
         float *s = u->s + i * KEYS;
         const v16 mi = v_set1(m[i]);
         v16 all = v_zero();
         for (int64_t j = from; j < to; j += 16) {
-            const v16 p = v_exp(v_sub(v_load(s + j), mi));
+            v16 x = v_mul(v_sub(v_load(s + j), mi), scale);
+            if (!full)
+                x = v_keep(x, mask->lo[i] - j, mask->hi[i] - j, hidden);
+            const v16 p = v_exp2(x);
             put_words(u->a, s, j, p);
             all = v_add(all, p);
         }
@@ -92,17 +110,17 @@ static void forward_block(const unit *u, int64_t r0, int64_t k0)
                 KEYS, a->words);
     float top[BLOCK], sum[BLOCK];
     if (full)
-        score_rows(u, &mask, 0, KEYS, true, top);
+        top_rows(u, &mask, 0, KEYS, true, top);
     else
-        score_rows(u, &mask, from, to, false, top);
+        top_rows(u, &mask, from, to, false, top);
     float *m = u->m + r0, *l = u->l + r0, *f = u->f + r0;
     const v16 old = v_load_n(m, BLOCK), largest = v_max(v_load_n(top, BLOCK), old);
-    v_store_n(f, v_exp(v_sub(old, largest)), BLOCK);
+    v_store_n(f, v_exp2(v_mul(v_sub(old, largest), v_set1(unit_of(a)))), BLOCK);
     v_store_n(m, largest, BLOCK);
     if (full)
-        soften_rows(u, 0, KEYS, m, sum);
+        soften_rows(u, &mask, 0, KEYS, true, m, sum);
     else
-        soften_rows(u, from, to, m, sum);
+        soften_rows(u, &mask, from, to, false, m, sum);
     for (int i = 0; i < BLOCK; i++)
         l[i] = l[i] * f[i] + sum[i];
     const int64_t first = att_word(a, mask.from), end = att_word_end(a, mask.to);
@@ -147,7 +165,8 @@ static void run_unit(unit *u, float *scratch)
     for (int64_t r = 0; r < rows; r++) {
         const int64_t t = u->span.start + u->q0 + r % u->nq, h = u->h + r / u->nq;
         att_put_row(a->o, t, h, u->o + r * a->pitch, 1.0f / u->l[r]);
-        *att_number(a->lse, t, h) = (float)((double)u->m[r] + log((double)u->l[r]));
+        const double top = (double)u->m[r] * (is_raw(a) ? (double)a->scale : 1.0);
+        *att_number(a->lse, t, h) = (float)(top + log((double)u->l[r]));
     }
 }
 

@@ -221,6 +221,8 @@ static inline int64_t att_word_end(const att_args *a, int64_t n)
     return a->pair ? (n + 1) / 2 : n;
 }
 
+#define LOG2E 1.44269504088896341f
+
 /* 16 raw products to scores: scaled, then capped. */
 static inline v16 att_score(const att_args *a, v16 dot)
 {

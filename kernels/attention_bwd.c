@@ -62,7 +62,7 @@ __attribute__((always_inline)) static inline void slope_one(const work *w, int64
 {
     const att_args *a = w->a;
     const v16 s = att_score(a, *p);
-    v16 x = v_exp(v_sub(s, v_set1(w->lse[r])));
+    v16 x = v_exp2(v_mul(v_sub(s, v_set1(w->lse[r])), v_set1(LOG2E)));
     v16 d = v_mul(x, v_sub(*ds, v_set1(w->delta[r])));
     if (a->cap > 0.0f) {
         const v16 t = v_div(s, v_set1(a->cap));

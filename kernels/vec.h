@@ -74,6 +74,23 @@ static inline v16 v_exp(v16 x)
     return v_scale2(v_add(p, v_set1(1.0f)), n);
 }
 
+/* 2^x for x <= 127: 1 ulp or so, 2^0 is 1, 0 below about -150, NaN stays NaN. Half the work of
+ * v_exp, because nothing is reduced by parts: exp(x) as 2^(x log2 e) is off by |x| ulp, which is
+ * little for a softmax, where x is small or exp(x) is. Coefficients: (2^r - 1) / r interpolated at
+ * the Chebyshev nodes of [-0.5, 0.5]. */
+static inline v16 v_exp2(v16 x)
+{
+    x = v_max(v_set1(-200.0f), x); /* 2^-200 rounds to 0; NaN passes: it is the second operand */
+    const v16 n = v_round(x), r = v_sub(x, n);
+    v16 p = v_set1(1.545316336e-4f);
+    p = v_fma(p, r, v_set1(1.339086331e-3f));
+    p = v_fma(p, r, v_set1(9.618083015e-3f));
+    p = v_fma(p, r, v_set1(5.550356954e-2f));
+    p = v_fma(p, r, v_set1(2.402265072e-1f));
+    p = v_fma(p, r, v_set1(6.931471825e-1f));
+    return v_scale2(v_fma(p, r, v_set1(1.0f)), n);
+}
+
 /* tanh(x), about 2 ulp. Near 0 Cephes' polynomial, else 1 - 2 / (exp(2|x|) + 1). */
 static inline v16 v_tanh(v16 x)
 {

@@ -37,6 +37,23 @@ Test(vec, exp_and_tanh)
     }
 }
 
+Test(vec, powers_of_two)
+{
+    for (int b = -2540000; b <= 2032000; b += 16 * 37) { /* x in [-158.75, 127], 1/16000 apart */
+        float in[16], out[16];
+        for (int i = 0; i < 16; i++)
+            in[i] = (float)(b + 37 * i > 2032000 ? 2032000 : b + 37 * i) / 16000.0f;
+        v_store(out, v_exp2(v_load(in)));
+        for (int i = 0; i < 16; i++)
+            cr_assert_leq(ulps(out[i], exp2((double)in[i])), 2.0, "2^%a", (double)in[i]);
+    }
+    const float in[16] = {-INFINITY, -3e38f, -151.0f, 0.0f, -0.0f, NAN, 1.0f, -149.0f};
+    float out[16];
+    v_store(out, v_exp2(v_load(in)));
+    cr_assert(out[0] == 0.0f && out[1] == 0.0f && out[2] == 0.0f && out[3] == 1.0f);
+    cr_assert(out[4] == 1.0f && isnan(out[5]) && out[6] == 2.0f && out[7] == 0x1p-149f);
+}
+
 Test(vec, limits)
 {
     const float in[16] = {-INFINITY, -3e38f, -104.0f, 0.0f, -0.0f, 89.0f, INFINITY, NAN};
