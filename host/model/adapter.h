@@ -41,8 +41,22 @@ void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t 
 
 /* Reads DIR/adapter_config.json alone, to be resolved. */
 gf_status gf_adapter_open(gf_adapter *ad, const char *dir, const gf_config *model, gf_err *err);
-/* Reads DIR/adapter_model.safetensors (f32, f16, bf16) into the flat space. A tensor that belongs
- * to no module, or a missing or misshapen one, is GF_EINPUT by name: never a silent no-op. */
+
+/* DIR/adapter_model.safetensors, checked: a tensor that belongs to no module, or a missing or
+ * misshapen one, is GF_EINPUT by name: never a silent no-op. One of the embedding or the output
+ * head: GF_EMISSING. Close it whatever comes back. */
+typedef struct {
+    gf_source source;
+    const gf_entry **matrix; /* [2 * ad->count]: A and B of each module; f32, f16 or bf16 */
+} gf_adapter_file;
+gf_status gf_adapter_file_open(gf_adapter_file *f, const gf_adapter *ad, const char *dir,
+                               gf_err *err);
+/* Rows [first, first + count) of a matrix as f32; `raw` has room for them as f32. */
+gf_status gf_adapter_file_rows(const gf_adapter_file *f, const gf_entry *e, int64_t first,
+                               int64_t count, void *raw, float *out, gf_err *err);
+void gf_adapter_file_close(gf_adapter_file *f);
+
+/* Reads such a file into the flat space. */
 gf_status gf_adapter_read(const gf_adapter *ad, float *value, const char *dir, gf_err *err);
 /* Writes DIR/adapter_config.json and DIR/adapter_model.safetensors (f32). */
 gf_status gf_adapter_write(const gf_adapter *ad, const float *value, const char *dir, gf_err *err);

@@ -36,36 +36,32 @@ out:
     return st;
 }
 
-/* One matrix of the file into its place. */
-static gf_status read_matrix(const gf_source *s, const gf_lora *lo, int matrix, float *value,
-                             gf_err *err)
+/* ---- reading ------------------------------------------------------------------------- */
+
+static gf_status find_matrix(const gf_entry **out, const gf_source *s, const gf_lora *lo,
+                             int matrix, gf_err *err)
 {
     const int64_t rows = matrix == A_MATRIX ? lo->r : lo->n;
     const int64_t cols = matrix == A_MATRIX ? lo->k : lo->r;
-    tensor_name name = name_of(lo, matrix, "");
-    const gf_entry *e = gf_source_find(s, name.text);
-    if (!e) { /* files of peft before 0.3 keep the adapter's name */
-        name = name_of(lo, matrix, ".default");
-        e = gf_source_find(s, name.text);
-    }
     const char *path = s->file[0].path;
+    const gf_entry *e = gf_source_find(s, name_of(lo, matrix, "").text);
+    if (!e) /* files of peft before 0.3 keep the adapter's name */
+        e = gf_source_find(s, name_of(lo, matrix, ".default").text);
     if (!e)
-        return gf_fail(err, GF_EINPUT, "%s: tensor %s is missing", path,
+        return gf_fail(err, GF_EINPUT,
+                       "%s: %s is missing, though adapter_config.json targets the module", path,
                        name_of(lo, matrix, "").text);
     if (e->rank != 2 || e->dim[0] != rows || e->dim[1] != cols)
-        return gf_fail(err, GF_EINPUT, "%s: %s has the wrong shape, want [%lld,%lld]", path,
-                       e->name, (long long)rows, (long long)cols);
+        return gf_fail(err, GF_EINPUT,
+                       "%s: %s has the shape [%lld, %lld], the config and the base want [%lld, "
+                       "%lld]",
+                       path, e->name, (long long)e->dim[0], (long long)e->dim[1], (long long)rows,
+                       (long long)cols);
     if (!e->readable || (e->dtype != GF_F32 && e->dtype != GF_F16 && e->dtype != GF_BF16))
         return gf_fail(err, GF_EINPUT, "%s: %s is %s, want F32, F16 or BF16", path, e->name,
                        e->dtype_text);
-    void *raw = gf_alloc(e->bytes, 1, err);
-    if (!raw)
-        return GF_ENOMEM;
-    const gf_status st = gf_source_read(s, e, 0, raw, e->bytes, err);
-    if (st == GF_OK)
-        gf_to_f32(value + (matrix == A_MATRIX ? lo->a : lo->b), e->dtype, raw, rows * cols);
-    free(raw);
-    return st;
+    *out = e;
+    return GF_OK;
 }
 
 /* PEFT saves the untouched embedding and head beside an adapter that once was about them. */
@@ -81,43 +77,85 @@ static bool is_base_copy(const char *tensor)
     return false;
 }
 
-static bool is_ours(const gf_adapter *ad, const char *tensor)
+static gf_status check_strangers(const gf_source *s, const bool *seen, gf_err *err)
 {
-    if (is_base_copy(tensor))
-        return true;
-    for (int i = 0; i < ad->count; i++)
-        for (int matrix = 0; matrix < MATRICES; matrix++)
-            if (!strcmp(tensor, name_of(&ad->lora[i], matrix, "").text) ||
-                !strcmp(tensor, name_of(&ad->lora[i], matrix, ".default").text))
-                return true;
-    return false;
+    const char *path = s->file[0].path;
+    for (int i = 0; i < s->count; i++) {
+        const char *name = s->entry[i].name;
+        if (seen[i] || is_base_copy(name))
+            continue;
+        if (strstr(name, "embed_tokens") || strstr(name, "lm_head"))
+            return gf_fail(err, GF_EMISSING,
+                           "%s: %s: graft has no adapters of the embedding or the output head",
+                           path, name);
+        return gf_fail(err, GF_EINPUT,
+                       "%s: %s belongs to no module of the base that adapter_config.json targets",
+                       path, name);
+    }
+    return GF_OK;
+}
+
+gf_status gf_adapter_file_open(gf_adapter_file *f, const gf_adapter *ad, const char *dir,
+                               gf_err *err)
+{
+    bool *seen = NULL;
+    gf_status st = GF_OK;
+    *f = (gf_adapter_file){0};
+    char *path = gf_path_join(dir, "adapter_model.safetensors", err);
+    if (!path)
+        return GF_ENOMEM;
+    TRYG(gf_safetensors_open(&f->source, path, err));
+    f->matrix = gf_alloc((size_t)ad->count * MATRICES, sizeof *f->matrix, err);
+    seen = gf_alloc((size_t)f->source.count, sizeof *seen, err);
+    if (!f->matrix || !seen) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    for (int i = 0; i < MATRICES * ad->count; i++) {
+        TRYG(find_matrix(&f->matrix[i], &f->source, &ad->lora[i / MATRICES], i % MATRICES, err));
+        seen[f->matrix[i] - f->source.entry] = true;
+    }
+    TRYG(check_strangers(&f->source, seen, err));
+out:
+    free(seen);
+    free(path);
+    return st;
+}
+
+gf_status gf_adapter_file_rows(const gf_adapter_file *f, const gf_entry *e, int64_t first,
+                               int64_t count, void *raw, float *out, gf_err *err)
+{
+    const uint64_t row = (uint64_t)gf_row_bytes(e->dtype, e->dim[1]);
+    TRY(gf_source_read(&f->source, e, (uint64_t)first * row, raw, (size_t)count * row, err));
+    gf_to_f32(out, e->dtype, raw, count * e->dim[1]);
+    return GF_OK;
+}
+
+void gf_adapter_file_close(gf_adapter_file *f)
+{
+    gf_source_close(&f->source);
+    free(f->matrix);
+    *f = (gf_adapter_file){0};
 }
 
 gf_status gf_adapter_read(const gf_adapter *ad, float *value, const char *dir, gf_err *err)
 {
-    gf_source s = {0};
-    gf_status st = GF_OK;
-    char *path = gf_path_join(dir, "adapter_model.safetensors", err);
-    if (!path)
-        return GF_ENOMEM;
-    TRYG(gf_safetensors_open(&s, path, err));
-    for (int i = 0; i < ad->count; i++)
-        for (int matrix = 0; matrix < MATRICES; matrix++)
-            TRYG(read_matrix(&s, &ad->lora[i], matrix, value, err));
-    /* As many tensors as matrices, all found: no stranger can be among them. */
-    if (s.count != MATRICES * ad->count)
-        for (int i = 0; i < s.count; i++)
-            if (!is_ours(ad, s.entry[i].name)) {
-                st = gf_fail(err, GF_EINPUT,
-                             "%s: tensor %s belongs to no module that adapter_config.json targets",
-                             path, s.entry[i].name);
-                goto out;
-            }
-out:
-    gf_source_close(&s);
-    free(path);
+    gf_adapter_file f;
+    gf_status st = gf_adapter_file_open(&f, ad, dir, err);
+    for (int i = 0; st == GF_OK && i < MATRICES * ad->count; i++) {
+        const gf_lora *lo = &ad->lora[i / MATRICES];
+        const gf_entry *e = f.matrix[i];
+        void *raw = gf_alloc(e->bytes, 1, err);
+        st = raw ? gf_adapter_file_rows(&f, e, 0, e->dim[0], raw,
+                                        value + (i % MATRICES == A_MATRIX ? lo->a : lo->b), err)
+                 : GF_ENOMEM;
+        free(raw);
+    }
+    gf_adapter_file_close(&f);
     return st;
 }
+
+/* ---- writing ------------------------------------------------------------------------- */
 
 static gf_status write_tensors(const gf_adapter *ad, const float *value, const char *path,
                                gf_err *err)

@@ -4,10 +4,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/file.h"
-#include "format/safetensors.h"
 #include "model/adapter.h"
 #include "model/delta.h"
 #include "model/merge_parts.h"
@@ -21,103 +19,12 @@ typedef struct {
     const gf_merge_options *opt;
     gf_dtype dtype;
     gf_adapter adapter;
-    gf_source lora; /* adapter_model.safetensors */
-    char *lora_path;
+    gf_adapter_file lora;
     int64_t count; /* tensors */
     gf_name *name;
     int64_t done;
     gf_err *err;
 } merge;
-
-/* ---- the adapter's tensors ------------------------------------------------------------ */
-
-static const gf_entry *find_matrix(const gf_source *s, const char *module, char letter)
-{
-    char name[160]; /* a module's 63 and 40 around it */
-    snprintf(name, sizeof name, "base_model.model.%s.lora_%c.weight", module, letter);
-    const gf_entry *e = gf_source_find(s, name);
-    if (e)
-        return e;
-    /* PEFT before 0.3 kept the adapter's name */
-    snprintf(name, sizeof name, "base_model.model.%s.lora_%c.default.weight", module, letter);
-    return gf_source_find(s, name);
-}
-
-static gf_status check_matrix(const merge *m, const char *module, char letter, int64_t rows,
-                              int64_t cols, bool *seen)
-{
-    const gf_entry *e = find_matrix(&m->lora, module, letter);
-    if (!e)
-        return gf_fail(m->err, GF_EINPUT,
-                       "%s: base_model.model.%s.lora_%c.weight is missing, though "
-                       "adapter_config.json targets the module",
-                       m->lora_path, module, letter);
-    if (e->rank != 2 || e->dim[0] != rows || e->dim[1] != cols)
-        return gf_fail(m->err, GF_EINPUT,
-                       "%s: %s has the shape [%lld, %lld], the config and the base want [%lld, "
-                       "%lld]",
-                       m->lora_path, e->name, (long long)(e->rank > 0 ? e->dim[0] : 1),
-                       (long long)(e->rank > 1 ? e->dim[1] : 1), (long long)rows, (long long)cols);
-    if (!e->readable || (e->dtype != GF_F32 && e->dtype != GF_F16 && e->dtype != GF_BF16))
-        return gf_fail(m->err, GF_EINPUT, "%s: %s is %s, want F32, F16 or BF16", m->lora_path,
-                       e->name, e->dtype_text);
-    seen[e - m->lora.entry] = true;
-    return GF_OK;
-}
-
-/* Untouched copies of the base's weights that PEFT puts beside an adapter (FORMATS 4.3). */
-static bool is_base_copy(const char *name)
-{
-    return strcmp(name, "base_model.model.model.embed_tokens.base_layer.weight") == 0 ||
-           strcmp(name, "base_model.model.lm_head.base_layer.weight") == 0;
-}
-
-static gf_status check_strangers(const merge *m, const bool *seen)
-{
-    for (int i = 0; i < m->lora.count; i++) {
-        const char *name = m->lora.entry[i].name;
-        if (seen[i] || is_base_copy(name))
-            continue;
-        if (strstr(name, "embed_tokens") || strstr(name, "lm_head"))
-            return gf_fail(m->err, GF_EMISSING,
-                           "%s: %s: graft cannot merge adapters of the embedding or the output "
-                           "head",
-                           m->lora_path, name);
-        return gf_fail(m->err, GF_EINPUT,
-                       "%s: %s belongs to no module of the base that adapter_config.json targets",
-                       m->lora_path, name);
-    }
-    return GF_OK;
-}
-
-static gf_status check_adapter(const merge *m)
-{
-    bool *seen = gf_alloc((size_t)m->lora.count, sizeof *seen, m->err);
-    if (!seen)
-        return GF_ENOMEM;
-    gf_status st = GF_OK;
-    for (int i = 0; i < m->adapter.count; i++) {
-        const gf_lora *lo = &m->adapter.lora[i];
-        char module[64]; /* as gf_module_name wants */
-        gf_module_name(module, lo->layer, lo->id);
-        TRYG(check_matrix(m, module, 'A', lo->r, lo->k, seen));
-        TRYG(check_matrix(m, module, 'B', lo->n, lo->r, seen));
-    }
-    TRYG(check_strangers(m, seen));
-out:
-    free(seen);
-    return st;
-}
-
-static gf_status open_adapter(merge *m)
-{
-    TRY(gf_adapter_open(&m->adapter, m->opt->adapter, &m->base->config, m->err));
-    m->lora_path = gf_path_join(m->opt->adapter, "adapter_model.safetensors", m->err);
-    if (!m->lora_path)
-        return GF_ENOMEM;
-    TRY(gf_safetensors_open(&m->lora, m->lora_path, m->err));
-    return check_adapter(m);
-}
 
 /* ---- one tensor ----------------------------------------------------------------------- */
 
@@ -136,25 +43,15 @@ typedef struct {
     float *b_f32;
 } work;
 
-/* Rows [first, first + count) of an adapter's matrix as f32; raw has room for them. */
-static gf_status matrix_rows(const merge *m, const gf_entry *e, int64_t first, int64_t count,
-                             void *raw, float *out)
+static gf_status read_a(const merge *m, work *t)
 {
-    const uint64_t row = (uint64_t)gf_row_bytes(e->dtype, e->dim[1]);
-    TRY(gf_source_read(&m->lora, e, (uint64_t)first * row, raw, (size_t)count * row, m->err));
-    gf_to_f32(out, e->dtype, raw, count * e->dim[1]);
-    return GF_OK;
-}
-
-static gf_status read_a(const merge *m, work *t, const char *module)
-{
-    const gf_entry *e = find_matrix(&m->lora, module, 'A');
-    t->b = find_matrix(&m->lora, module, 'B');
+    const gf_entry *const *matrix = &m->lora.matrix[2 * (t->lo - m->adapter.lora)]; /* A and B */
+    t->b = matrix[1];
     t->a = gf_alloc((size_t)t->lo->r, (size_t)t->k * sizeof(float), m->err);
     void *raw = gf_alloc((size_t)t->k, sizeof(float), m->err);
     gf_status st = t->a && raw ? GF_OK : GF_ENOMEM;
     for (int64_t i = 0; st == GF_OK && i < t->lo->r; i++)
-        st = matrix_rows(m, e, i, 1, raw, t->a + i * t->k);
+        st = gf_adapter_file_rows(&m->lora, matrix[0], i, 1, raw, t->a + i * t->k, m->err);
     free(raw);
     return st;
 }
@@ -170,9 +67,7 @@ static gf_status start_work(const merge *m, work *t, const gf_name *name)
             t->lo = gf_adapter_find(&m->adapter, name->layer, (gf_linear_id)name->linear);
     }
     if (t->lo) {
-        char module[64]; /* as gf_module_name wants */
-        gf_module_name(module, t->lo->layer, t->lo->id);
-        TRY(read_a(m, t, module));
+        TRY(read_a(m, t));
         r = t->lo->r;
     }
     const int64_t per_row = 12 * t->k + 8 * r; /* raw, f32 and out; B raw and f32: 4 bytes each */
@@ -222,7 +117,7 @@ static gf_status write_slice(const merge *m, const work *t, const char *name, in
         return gf_st_writer_data(w, t->raw, size, m->err);
     gf_to_f32(t->w, t->from->dtype, t->raw, rows * t->k);
     if (t->lo) {
-        TRY(matrix_rows(m, t->b, first, rows, t->b_raw, t->b_f32));
+        TRY(gf_adapter_file_rows(&m->lora, t->b, first, rows, t->b_raw, t->b_f32, m->err));
         gf_delta_add(t->w, t->b_f32, t->a, rows, t->k, t->lo->r, (float)t->lo->scale);
     }
     TRY(check_range(m, t, name, rows * t->k));
@@ -327,7 +222,8 @@ gf_status gf_merge(const gf_files *base, const gf_merge_options *opt, gf_err *er
     bool existed = gf_dir_exists(opt->output), started = false;
     m.dtype = opt->dtype == GF_DTYPES ? base->config.dtype : opt->dtype;
     TRYG(check_options(&m));
-    TRYG(open_adapter(&m));
+    TRYG(gf_adapter_open(&m.adapter, opt->adapter, &base->config, err));
+    TRYG(gf_adapter_file_open(&m.lora, &m.adapter, opt->adapter, err));
     TRYG(list_names(&m));
     started = true;
     TRYG(gf_dir_make(opt->output, err));
@@ -338,8 +234,7 @@ out:
         gf_shards_remove(&shards, opt->output, existed);
     gf_shards_free(&shards);
     gf_adapter_free(&m.adapter);
-    gf_source_close(&m.lora);
-    free(m.lora_path);
+    gf_adapter_file_close(&m.lora);
     free(m.name);
     return st;
 }

@@ -249,7 +249,7 @@ Test(bad_input, adapter)
         {ADAPTED, {"target", "q_proj"}, .shell = ASED("/target_modules/,/]/s/_proj/_prox/")},
         {ADAPTED, {B0, "missing"}, .tensor = B0, .how = SPOIL_REMOVE},
         {ADAPTED, {"layers.9"}, .tensor = A0, .how = SPOIL_ADD, .value = v9},
-        {ADAPTED, {A0, "shape", "[4,32]"}, .tensor = A0, .how = SPOIL_SHAPE, .value = "[8,16]"},
+        {ADAPTED, {A0, "shape", "[4, 32]"}, .tensor = A0, .how = SPOIL_SHAPE, .value = "[8,16]"},
         {ADAPTED, {A0, "I32"}, .tensor = A0, .how = SPOIL_DTYPE, .value = "I32"},
         {ADAPTED, {"q_proj.lora_A", "twice"}, .tensor = A0, .how = SPOIL_TWICE},
         {ADAPTED, {"complete"}, .shell = "truncate -s -8 adapter/adapter_model.safetensors"},
