@@ -194,6 +194,12 @@ static int64_t add_source(gf_ahead *list, const gf_operand *o, int64_t row, int6
     return rows * s.lines;
 }
 
+/* The tiles of this stage are one wide one. */
+static bool is_few(const work *w)
+{
+    return w->rows <= GF_FEW && w->now.n == WIDTH && !w->p->park && w->now.k.masked_segment < 0;
+}
+
 /* Notes what will be packed next: the B of stage *next (if any), and this stage's share of the
  * next block's A. */
 static void look_ahead(work *w, const stage *next)
@@ -220,7 +226,8 @@ static void look_ahead(work *w, const stage *next)
             if (part_in_block(p, &after, i, &begin, &end, &k0, &k))
                 lines += add_source(&w->ahead, &p->g->part[i].a, w->row + r0, r1 - r0, k0, k0 + k);
     const int64_t tiles = (w->rows + GF_MR - 1) / GF_MR * ((w->now.n + GF_NR - 1) / GF_NR);
-    const int64_t calls = tiles * ((w->now.k.end - w->now.k.begin) / GF_DEPTH + 1);
+    const int64_t calls =
+        (is_few(w) ? 1 : tiles) * ((w->now.k.end - w->now.k.begin) / GF_DEPTH + 1);
     w->ahead.rate = (int)((lines + calls - 1) / calls);
 }
 
@@ -458,7 +465,7 @@ static void one_stage(work *w)
         for (int64_t i = 0; i < w->rows; i++)
             GF_CPU(mask_bits)
     (w->bits + i * MASK_BYTES, group->segment[k->masked_segment].mask, w->row + i, n0, n);
-    if (w->rows <= GF_FEW && n == WIDTH && !w->p->park && k->masked_segment < 0)
+    if (is_few(w))
         few_rows(w, height, &runs);
     else
         all_tiles(w, height, &runs);

@@ -165,20 +165,21 @@ INLINE __m512 pairs_of(const gf_dtype t, const unsigned char *p)
 }
 #endif
 
-/* One strip: rows are columns of the product, `step` bytes apart. */
+/* One strip: rows are columns of the product, `step` bytes apart. Sixteen at a time:
+ * as many streams as the hardware follows. */
 INLINE void strip_nt(float *dst, const gf_word w, const gf_dtype t, const unsigned char *src,
                      int64_t step, int64_t k)
 {
     const int64_t bytes = gf_row_bytes(t, LINE);
-    for (int64_t i = 0; i < k; i += LINE, src += bytes)
-        for (int h = 0; h < LINE; h += 16) {
-            const unsigned char *p = src + h * step;
+    for (int h = 0; h < LINE; h += 16, src += 16 * step, dst += 16) {
+        const unsigned char *p = src;
+        for (int64_t i = 0; i < k; i += LINE, p += bytes) {
             __m512 low[16];
 #if GF_HAVE_PAIRS
             if (w == GF_WORD_PAIR) {
                 for (int r = 0; r < 16; r++)
                     low[r] = pairs_of(t, p + r * step);
-                put_block(dst + i / 2 * GF_NR + h, low);
+                put_block(dst + i / 2 * GF_NR, low);
                 continue;
             }
 #endif
@@ -188,9 +189,10 @@ INLINE void strip_nt(float *dst, const gf_word w, const gf_dtype t, const unsign
                 low[r] = v.low;
                 high[r] = v.high;
             }
-            put_block(dst + i * GF_NR + h, low);
-            put_block(dst + (i + 16) * GF_NR + h, high);
+            put_block(dst + i * GF_NR, low);
+            put_block(dst + (i + 16) * GF_NR, high);
         }
+    }
 }
 
 /* ---- B as [k,n] ---------------------------------------------------------------------------------

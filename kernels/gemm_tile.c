@@ -161,8 +161,8 @@ INLINE void tile_pair(const int mr, const int nv, const gf_runs *r, const float 
     FEW_ROWS(X, kind, nv)                                                                          \
     X(kind, nv, 4)                                                                                 \
     X(kind, nv, 5)                                                                                 \
-    X(kind, nv, 6) X(kind, nv, 7) X(kind, nv, 8) X(kind, nv, 9) X(kind, nv, 10) X(kind, nv, 11)    \
-        X(kind, nv, 12)
+    X(kind, nv, 6)                                                                                 \
+    X(kind, nv, 7) X(kind, nv, 8) X(kind, nv, 9) X(kind, nv, 10) X(kind, nv, 11) X(kind, nv, 12)
 #else
 #define ROWS(X, kind, nv) FEW_ROWS(X, kind, nv) X(kind, nv, 4) X(kind, nv, 5) X(kind, nv, 6)
 #endif

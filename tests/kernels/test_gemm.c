@@ -216,6 +216,37 @@ Test(gemm, a_row_has_the_same_bits_for_every_m_and_thread)
     check_rows((sample){600, 70, 100, GF_F32, GF_F32, GF_F32, false, 0, 0, 0, 1}, 1);
     check_rows((sample){600, 70, 99, GF_BF16, GF_BF16, GF_BF16, false, 0, 0, 0, 1}, 1);
     check_rows((sample){600, 64, 96, GF_BF16, GF_Q4_0, GF_F32, true, 0, 0, 0, 1}, 1);
+    check_rows((sample){40, 300, 1203, GF_BF16, GF_F32, GF_BF16, false, 0, 0, 0, 1}, 1);
+    check_rows((sample){40, 300, 1203, GF_F32, GF_BF16, GF_F32, true, 0, 0, 0, 1}, 1);
+    check_rows((sample){40, 288, 96, GF_BF16, GF_Q4_1, GF_F32, false, 0, 0, 0, 1}, 1);
     check_rows((sample){600, 33, 1411, GF_F32, GF_BF16, GF_F32, true, 0, 0, 0, 1}, 53);
     check_rows((sample){600, 33, 1411, GF_BF16, GF_F32, GF_BF16, false, 0, 0, 0, 1}, 53);
+}
+
+/* A product too large for the caches is written past them: its rows are those of small ones. */
+Test(gemm, a_large_product_has_the_bits_of_its_rows)
+{
+    enum { M = 300, N = 49152 + 32, K = 32 };
+    uint64_t seed = 77;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        const gf_dtype t = bf16 ? GF_BF16 : GF_F32;
+        const sample q = {M, N, K, t, t, t, false, 0, 0, 0, 1};
+        const int64_t row_bytes = gf_row_bytes(t, N);
+        void *a = make_matrix(t, M, K, true, &seed), *b = make_matrix(t, N, K, true, &seed);
+        char *all = aligned_alloc(64, (size_t)(row_bytes * M + 63) / 64 * 64);
+        char *one = malloc((size_t)row_bytes);
+        for (int i = 0; i < ISAS; i++) {
+            gf_backend be;
+            if (!isa_open(&be, &isa_list[i], 2))
+                continue;
+            run_rows(&isa_list[i], &be, &q, a, b, 0, M, all);
+            for (int64_t r = 0; r < M; r += 37) {
+                run_rows(&isa_list[i], &be, &q, a, b, r, 1, one);
+                cr_assert_arr_eq(one, all + r * row_bytes, (size_t)row_bytes, "%s: row %d",
+                                 isa_list[i].ops->name, (int)r);
+            }
+            gf_backend_close(&be);
+        }
+        free(a), free(b), free(all), free(one);
+    }
 }
