@@ -5,16 +5,14 @@
  * A block of A ([rows][block], 1.5 MiB) is streamed from the outer caches, one panel of it and one
  * panel of B live in the inner ones. While the tiles of a stage are computed, what the next one
  * packs is called into the cache. */
-#include "gemm.h"
+#include "gemm_stage.h"
 
 #include <assert.h>
 #include <string.h>
 
 enum {
-    BLOCK = 576,      /* words of k in a block: a panel of A is 27 KiB, half of an L1 */
-    PARK_STRIPS = 16, /* columns whose parked sums fit into the scratch: 512 */
+    PARK_STRIPS = 16,                      /* columns whose parked sums fit into the scratch: 512 */
     PARK_LD = PARK_STRIPS * GF_STRIP + 16, /* not a power of two: rows lie in different sets */
-    FEW_BLOCK = 1024,                      /* the same for a few rows: all that fits */
     WIDTH = GF_PACK_STRIPS * GF_STRIP,     /* columns of a stage */
     MASK_BYTES = WIDTH / 8,
     MAX_ROWS = 2040, /* of a chunk, whole panels: bounds the mask bits */
@@ -25,159 +23,17 @@ enum {
 #define PARK_WORDS ((int64_t)393216)     /* 1.5 MiB */
 
 typedef struct {
-    const gf_gemm *g;
-    gf_pool *pool;
-    gf_word word;
-    bool park;                    /* C cannot hold the sums between blocks */
-    bool stream;                  /* C is too large for the caches, and written once */
-    int64_t words[GF_GEMM_PARTS]; /* of each part */
-    int64_t group_strip[4];       /* first strip of each group, then their number */
-    int64_t group_column[4];      /* first column of each group */
-    int64_t chunk_rows;           /* rows that the scratch holds */
-    int rows_split, strips_split; /* the grid of threads */
-} plan;
-
-/* A range of words of the concatenated parts. */
-typedef struct {
-    int first_part, parts; /* of the stretch that it lies in */
-    int64_t begin, end;    /* words, counted from the stretch's start */
-    bool first, last;      /* of all */
-    int masked_segment;    /* of group 0, whose product this block is; or -1 */
-} block;
-
-/* What is packed and multiplied at a time: some strips of a group, for one block of k. */
-typedef struct {
-    block k;
-    int group;
-    int64_t n0, n; /* columns of the group; none: behind the last stage */
-} stage;
-
-typedef struct {
-    const plan *p;
+    const gf_gemm_plan *p;
     float *a, *b, *park, *buf;
     uint8_t *bits;                    /* [rows][MASK_BYTES], of the strips at work */
     int64_t row, rows, strip, strips; /* the chunk at work */
     int64_t panel;                    /* size of a panel of A in this block */
-    stage now;
+    gf_gemm_stage now;
     gf_ahead ahead;
 } work;
 
-/* ---- blocks of k
- * ---------------------------------------------------------------------------------- */
-
-static int segment_of(const gf_gemm_group *group, int part)
-{
-    for (int s = 0; s < group->segments; s++)
-        if (group->segment[s].part == part)
-            return s;
-    return -1;
-}
-
-static bool part_is_masked(const gf_gemm *g, int part)
-{
-    const int s = segment_of(&g->group[0], part);
-    return s >= 0 && g->group[0].segment[s].mask;
-}
-
-/* Parts are laid end to end in stretches; one whose product is masked stands alone. */
-static int stretch_parts(const gf_gemm *g, int first)
-{
-    int n = 1;
-    if (!part_is_masked(g, first))
-        while (first + n < g->parts && !part_is_masked(g, first + n))
-            n++;
-    return n;
-}
-
-/* The block that follows *b (all zero: the first). False behind the last one. */
-static bool next_block(const plan *p, block *b)
-{
-    int64_t total = 0;
-    if (b->parts == 0) {
-        b->first = true;
-    } else {
-        b->first = false;
-        if (b->last)
-            return false;
-    }
-    if (b->parts) {
-        for (int i = 0; i < b->parts; i++)
-            total += p->words[b->first_part + i];
-        b->begin = b->end;
-        if (b->begin == total) {
-            b->first_part += b->parts;
-            b->parts = 0;
-        }
-    }
-    if (b->parts == 0) {
-        b->parts = stretch_parts(p->g, b->first_part);
-        b->begin = 0;
-        total = 0;
-        for (int i = 0; i < b->parts; i++)
-            total += p->words[b->first_part + i];
-    }
-    /* Equal blocks, cut at multiples of 32 words: whole quantised blocks in either word. */
-    const int64_t most = p->g->m <= GF_FEW ? FEW_BLOCK : BLOCK;
-    const int64_t count = (total + most - 1) / most;
-    const int64_t size = count ? ((total + count - 1) / count + 31) / 32 * 32 : 0;
-    b->end = b->begin + size < total ? b->begin + size : total;
-    b->last = b->end == total && b->first_part + b->parts == p->g->parts;
-    b->masked_segment =
-        part_is_masked(p->g, b->first_part) ? segment_of(&p->g->group[0], b->first_part) : -1;
-    return true;
-}
-
-/* The words of `part` that lie in block b: [*begin, *end) of the block; *k0 and *k in elements. */
-static bool part_in_block(const plan *p, const block *b, int part, int64_t *begin, int64_t *end,
-                          int64_t *k0, int64_t *k)
-{
-    if (part < b->first_part || part >= b->first_part + b->parts)
-        return false;
-    int64_t start = 0; /* of the part in the stretch */
-    for (int i = b->first_part; i < part; i++)
-        start += p->words[i];
-    const int64_t low = start > b->begin ? start : b->begin;
-    const int64_t stop = start + p->words[part];
-    const int64_t high = stop < b->end ? stop : b->end;
-    if (low >= high)
-        return false;
-    const int64_t per = p->word == GF_WORD_PAIR ? 2 : 1;
-    const int64_t len = p->g->part[part].k;
-    *begin = low - b->begin;
-    *end = high - b->begin;
-    *k0 = (low - start) * per;
-    *k = (high - start) * per < len ? (high - low) * per : len - *k0;
-    return true;
-}
-
-/* ---- stages
+/* ---- what comes next
  * ---------------------------------------------------------------------------------------- */
-
-/* The stage that follows *s (all zero: the first). True if it begins a block. */
-static bool next_stage(const work *w, stage *s)
-{
-    const plan *p = w->p;
-    const bool start = s->k.parts == 0;
-    bool fresh = start;
-    int64_t at =
-        start ? w->strip : p->group_strip[s->group] + (s->n0 + s->n + GF_STRIP - 1) / GF_STRIP;
-    if (at >= w->strip + w->strips) {
-        at = w->strip;
-        fresh = true;
-    }
-    s->n = 0;
-    if (fresh && !next_block(p, &s->k))
-        return false;
-    for (s->group = 0; at >= p->group_strip[s->group + 1];)
-        s->group++;
-    int64_t end = p->group_strip[s->group + 1];
-    end = end < w->strip + w->strips ? end : w->strip + w->strips;
-    const int64_t strips = end - at < GF_PACK_STRIPS ? end - at : GF_PACK_STRIPS;
-    s->n0 = (at - p->group_strip[s->group]) * GF_STRIP;
-    s->n = p->g->group[s->group].n - s->n0;
-    s->n = s->n < strips * GF_STRIP ? s->n : strips * GF_STRIP;
-    return fresh;
-}
 
 /* Adds rows [row, row + rows), elements [from, to) of an operand; returns their lines. */
 static int64_t add_source(gf_ahead *list, const gf_operand *o, int64_t row, int64_t rows,
@@ -202,28 +58,28 @@ static bool is_few(const work *w)
 
 /* Notes what will be packed next: the B of stage *next (if any), and this stage's share of the
  * next block's A. */
-static void look_ahead(work *w, const stage *next)
+static void look_ahead(work *w, const gf_gemm_stage *next)
 {
-    const plan *p = w->p;
+    const gf_gemm_plan *p = w->p;
     int64_t begin, end, k0, k, lines = 0;
     w->ahead = (gf_ahead){0};
     const gf_gemm_group *group = &p->g->group[next->group];
     for (int i = 0; i < group->segments && next->n > 0; i++) {
         const gf_gemm_segment *seg = &group->segment[i];
-        if (!part_in_block(p, &next->k, seg->part, &begin, &end, &k0, &k))
+        if (!GF_CPU(part_in_block)(p, &next->k, seg->part, &begin, &end, &k0, &k))
             continue;
         if (seg->nn)
             lines += add_source(&w->ahead, &seg->b, k0, k, next->n0, next->n0 + next->n);
         else
             lines += add_source(&w->ahead, &seg->b, next->n0, next->n, k0, k0 + k);
     }
-    block after = w->now.k;
+    gf_gemm_block after = w->now.k;
     const int64_t at = p->group_strip[w->now.group] + w->now.n0 / GF_STRIP - w->strip;
     const int64_t strips = (w->now.n + GF_STRIP - 1) / GF_STRIP;
     const int64_t r0 = w->rows * at / w->strips, r1 = w->rows * (at + strips) / w->strips;
-    if (next_block(p, &after))
+    if (GF_CPU(next_block)(p, &after))
         for (int i = 0; i < p->g->parts; i++)
-            if (part_in_block(p, &after, i, &begin, &end, &k0, &k))
+            if (GF_CPU(part_in_block)(p, &after, i, &begin, &end, &k0, &k))
                 lines += add_source(&w->ahead, &p->g->part[i].a, w->row + r0, r1 - r0, k0, k0 + k);
     const int64_t tiles = (w->rows + GF_MR - 1) / GF_MR * ((w->now.n + GF_NR - 1) / GF_NR);
     const int64_t calls =
@@ -236,14 +92,14 @@ static void look_ahead(work *w, const stage *next)
 
 static void pack_rows(const work *w)
 {
-    const plan *p = w->p;
+    const gf_gemm_plan *p = w->p;
     float *panel = w->a;
     for (int64_t i = 0; i < w->rows; i += GF_MR, panel += w->panel) {
         const int64_t rows = w->rows - i < GF_MR ? w->rows - i : GF_MR;
         for (int j = 0; j < w->now.k.parts; j++) {
             const int part = w->now.k.first_part + j;
             int64_t begin, end, k0, k;
-            if (part_in_block(p, &w->now.k, part, &begin, &end, &k0, &k))
+            if (GF_CPU(part_in_block)(p, &w->now.k, part, &begin, &end, &k0, &k))
                 GF_CPU(pack_a)
             (panel, begin, p->word, &p->g->part[part].a, p->g->part[part].mask, w->row + i, rows,
              k0, k);
@@ -256,17 +112,17 @@ static void pack_rows(const work *w)
 static int64_t pack_columns(const work *w, const gf_gemm_group *group, int64_t n0, int64_t n,
                             gf_runs *runs)
 {
-    const plan *p = w->p;
+    const gf_gemm_plan *p = w->p;
     int64_t begin, end, k0, k, height = 0;
     for (int s = 0; s < group->segments; s++)
-        if (part_in_block(p, &w->now.k, group->segment[s].part, &begin, &end, &k0, &k))
+        if (GF_CPU(part_in_block)(p, &w->now.k, group->segment[s].part, &begin, &end, &k0, &k))
             height += end - begin;
     int64_t at = 0, run_end = -1;
     int run = -1;
     *runs = (gf_runs){.a = w->a};
     for (int s = 0; s < group->segments; s++) {
         const gf_gemm_segment *seg = &group->segment[s];
-        if (!part_in_block(p, &w->now.k, seg->part, &begin, &end, &k0, &k))
+        if (!GF_CPU(part_in_block)(p, &w->now.k, seg->part, &begin, &end, &k0, &k))
             continue;
         if (begin != run_end) {
             run++;
@@ -330,7 +186,7 @@ static bool resume_tile(const work *w, const place *at, float *t, int64_t ldt, b
     return true;
 }
 
-static void leave_tile(const plan *p, const place *at, float *t, int64_t ldt, bool last)
+static void leave_tile(const gf_gemm_plan *p, const place *at, float *t, int64_t ldt, bool last)
 {
     const gf_gemm *g = p->g;
     const float scale = at->group->scale;
@@ -357,7 +213,7 @@ static void add_masked(const gf_mask *m, const place *at, float *t, int64_t ldt,
 
 static void one_tile(const work *w, const place *at, const gf_runs *runs, const float *b)
 {
-    const plan *p = w->p;
+    const gf_gemm_plan *p = w->p;
     const gf_gemm *g = p->g;
     float local[GF_MR * GF_NR], product[GF_MR * GF_NR];
     const int nv = at->columns > GF_VL ? 2 : 1;
@@ -386,7 +242,7 @@ static void one_tile(const work *w, const place *at, const gf_runs *runs, const 
  * ------------------------------------------------------------------------------------ */
 
 /* Calls the sums of the tile behind `at` into the cache: a tile begins by reading them. */
-static void call_sums(const plan *p, const place *at)
+static void call_sums(const gf_gemm_plan *p, const place *at)
 {
     const int64_t size = p->park || p->g->c_dtype == GF_F32 ? 4 : 2;
     const int64_t ld = p->park ? PARK_LD : p->g->ldc;
@@ -400,7 +256,7 @@ static void call_sums(const plan *p, const place *at)
 /* The tile at row i and column j of a stage. */
 static place place_of(const work *w, int64_t i, int64_t j)
 {
-    const plan *p = w->p;
+    const gf_gemm_plan *p = w->p;
     const int group = w->now.group;
     const int64_t n0 = w->now.n0 + j, left = w->now.n - j;
     const int64_t park_column = (p->group_strip[group] - w->strip) * GF_STRIP + n0;
@@ -419,7 +275,7 @@ static place place_of(const work *w, int64_t i, int64_t j)
 /* The tiles of a stage whose B is packed, for all rows of the chunk. */
 static void all_tiles(work *w, int64_t height, const gf_runs *packed)
 {
-    const plan *p = w->p;
+    const gf_gemm_plan *p = w->p;
     const int64_t n = w->now.n;
     gf_runs runs = *packed;
     runs.ahead = &w->ahead;
@@ -455,7 +311,7 @@ static void few_rows(work *w, int64_t height, const gf_runs *packed)
 static void one_stage(work *w)
 {
     const gf_gemm_group *group = &w->p->g->group[w->now.group];
-    const block *k = &w->now.k;
+    const gf_gemm_block *k = &w->now.k;
     const int64_t n0 = w->now.n0, n = w->now.n;
     gf_runs runs;
     const int64_t height = pack_columns(w, group, n0, n, &runs);
@@ -473,15 +329,15 @@ static void one_stage(work *w)
 
 static void one_chunk(work *w)
 {
-    stage next = {0};
-    bool fresh = next_stage(w, &next);
+    gf_gemm_stage next = {0};
+    bool fresh = GF_CPU(next_stage)(w->p, w->strip, w->strips, &next);
     while (next.n > 0) {
         w->now = next;
         if (fresh) {
             w->panel = gf_panel_size(w->now.k.end - w->now.k.begin);
             pack_rows(w);
         }
-        fresh = next_stage(w, &next);
+        fresh = GF_CPU(next_stage)(w->p, w->strip, w->strips, &next);
         look_ahead(w, &next);
         one_stage(w);
     }
@@ -490,7 +346,7 @@ static void one_chunk(work *w)
 static void run_thread(void *ctx, int thread, int threads)
 {
     (void)threads;
-    const plan *p = ctx;
+    const gf_gemm_plan *p = ctx;
     if (thread >= p->rows_split * p->strips_split)
         return;
     int64_t m0, m1, s0, s1;
@@ -526,7 +382,7 @@ static void run_thread(void *ctx, int thread, int threads)
 
 /* Rows x columns of threads with the least work for the busiest one. Costs in cycles a word of k:
  * a tile 12, packing a panel of A 4, a strip of B 16. */
-static void choose_grid(plan *p, int threads)
+static void choose_grid(gf_gemm_plan *p, int threads)
 {
     const int64_t panels = (p->g->m + GF_MR - 1) / GF_MR, strips = p->group_strip[p->g->groups];
     int64_t best = INT64_MAX;
@@ -551,7 +407,7 @@ static gf_word word_of(const gf_gemm *g)
 
 void GF_CPU(gemm)(gf_pool *pool, const gf_gemm *g)
 {
-    plan p = {.g = g, .pool = pool, .word = word_of(g)};
+    gf_gemm_plan p = {.g = g, .pool = pool, .word = word_of(g)};
     for (int i = 0; i < g->parts; i++)
         p.words[i] = gf_words(p.word, g->part[i].k);
     for (int i = 0; i < g->groups; i++) {
@@ -561,7 +417,7 @@ void GF_CPU(gemm)(gf_pool *pool, const gf_gemm *g)
     if (g->m == 0 || p.group_strip[g->groups] == 0)
         return;
     int64_t highest = 1, blocks = 0;
-    for (block b = {0}; next_block(&p, &b); blocks++)
+    for (gf_gemm_block b = {0}; GF_CPU(next_block)(&p, &b); blocks++)
         if (b.end - b.begin > highest)
             highest = b.end - b.begin;
     p.park = blocks > 1 && g->c_dtype != GF_F32;
