@@ -4,49 +4,22 @@
 
 #include <string.h>
 
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+#include "gemm_transpose.h"
+#elif defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
 /* ---- transposing words --------------------------------------------------------------------------
- * dst[w * ldd + i] = word w of row i, for w < words and i < keep; rows from `rows` on are zero.
- * The rows are `step` bytes apart. rows <= keep <= VL. */
+ * dst[w * ldd + i] = word w of row i, for w < words and i < VL; rows from `rows` on are zero. The
+ * rows are `step` bytes apart. rows <= VL. */
 
 #if defined(__AVX512F__)
 typedef __m512 vec;
 
-static inline __attribute__((always_inline)) void transpose_16x16(vec r[16])
-{
-    vec t[16];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4)
-        for (int j = 0; j < 2; j++) {
-            const __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + 2 + j]);
-            r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
-            r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
-        }
-    /* r[4q + c]: in 128-bit lane l, word 4l + c of rows 4q..4q+3 */
-    for (int c = 0; c < 4; c++) {
-        t[c] = _mm512_shuffle_f32x4(r[c], r[4 + c], 0x88);
-        t[4 + c] = _mm512_shuffle_f32x4(r[c], r[4 + c], 0xDD);
-        t[8 + c] = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0x88);
-        t[12 + c] = _mm512_shuffle_f32x4(r[8 + c], r[12 + c], 0xDD);
-    }
-    for (int c = 0; c < 4; c++) {
-        r[c] = _mm512_shuffle_f32x4(t[c], t[8 + c], 0x88);
-        r[8 + c] = _mm512_shuffle_f32x4(t[c], t[8 + c], 0xDD);
-        r[4 + c] = _mm512_shuffle_f32x4(t[4 + c], t[12 + c], 0x88);
-        r[12 + c] = _mm512_shuffle_f32x4(t[4 + c], t[12 + c], 0xDD);
-    }
-}
-
-static void transpose(float *dst, int64_t ldd, int keep, const char *src, int64_t step, int rows,
+static void transpose(float *dst, int64_t ldd, const char *src, int64_t step, int rows,
                       int64_t words)
 {
-    const __mmask16 lanes = (__mmask16)((1u << keep) - 1u);
     for (int64_t w = 0; w < words; w += 16) {
         const int64_t len = words - w < 16 ? words - w : 16;
         const __mmask16 some = (__mmask16)((1u << len) - 1u);
@@ -62,10 +35,10 @@ static void transpose(float *dst, int64_t ldd, int keep, const char *src, int64_
         float *d = dst + w * ldd;
         if (len == 16)
             for (int i = 0; i < 16; i++)
-                _mm512_mask_storeu_ps(d + i * ldd, lanes, r[i]);
+                _mm512_storeu_ps(d + i * ldd, r[i]);
         else
             for (int i = 0; i < len; i++)
-                _mm512_mask_storeu_ps(d + i * ldd, lanes, r[i]);
+                _mm512_storeu_ps(d + i * ldd, r[i]);
     }
 }
 #elif defined(__AVX2__)
@@ -92,18 +65,7 @@ static inline __attribute__((always_inline)) void transpose_8x8(vec r[8])
         r[c] = t[c];
 }
 
-/* The first `keep` of 8 lanes; 6 and 8 are what the panels need. */
-static inline void store_lanes(float *d, vec v, int keep)
-{
-    if (keep == 8) {
-        _mm256_storeu_ps(d, v);
-        return;
-    }
-    _mm_storeu_ps(d, _mm256_castps256_ps128(v));
-    _mm_storel_pi((__m64 *)(d + 4), _mm256_extractf128_ps(v, 1));
-}
-
-static void transpose(float *dst, int64_t ldd, int keep, const char *src, int64_t step, int rows,
+static void transpose(float *dst, int64_t ldd, const char *src, int64_t step, int rows,
                       int64_t words)
 {
     for (int64_t w = 0; w < words; w += 8) {
@@ -119,18 +81,18 @@ static void transpose(float *dst, int64_t ldd, int keep, const char *src, int64_
         }
         transpose_8x8(r);
         for (int i = 0; i < len; i++)
-            store_lanes(dst + (w + i) * ldd, r[i], keep);
+            _mm256_storeu_ps(dst + (w + i) * ldd, r[i]);
     }
 }
 #else
-static void transpose(float *dst, int64_t ldd, int keep, const char *src, int64_t step, int rows,
+static void transpose(float *dst, int64_t ldd, const char *src, int64_t step, int rows,
                       int64_t words)
 {
     for (int64_t w = 0; w < words; w++) {
         float *d = dst + w * ldd;
         for (int i = 0; i < rows; i++)
             memcpy(d + i, src + i * step + 4 * w, sizeof *d);
-        for (int i = rows; i < keep; i++)
+        for (int i = rows; i < GF_VL; i++)
             d[i] = 0;
     }
 }
@@ -280,7 +242,7 @@ static void pack_strip_nt(float *dst, int64_t height, gf_word w, const gf_operan
         for (int64_t r = 0; r < GF_STRIP; r += GF_VL) {
             float *d = dst + r / GF_NR * GF_NR * height + gf_words(w, i) * GF_NR + r % GF_NR;
             const int64_t have = n - r < GF_VL ? n - r : GF_VL;
-            transpose(d, GF_NR, GF_VL, src + r * step, step, have < 0 ? 0 : (int)have, words);
+            transpose(d, GF_NR, src + r * step, step, have < 0 ? 0 : (int)have, words);
         }
     }
 }
