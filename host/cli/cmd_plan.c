@@ -17,10 +17,12 @@
 
 typedef struct {
     const char *what; /* "a full row", "the run" */
-    int64_t flops, tokens, steps;
+    double flops;
+    int64_t tokens, steps;
 } work;
 
-static void print_memory(const gf_session *s, const gf_plan *p, uint64_t limit)
+/* `refusal`: what train would say if the row does not fit, else NULL. */
+static void print_memory(const gf_session *s, const gf_plan *p, const char *refusal)
 {
     printf("model       %s, %lld layers, width %lld, vocabulary %lld\n", s->files.config.family,
            (long long)s->files.config.L, (long long)s->files.config.D,
@@ -34,11 +36,12 @@ static void print_memory(const gf_session *s, const gf_plan *p, uint64_t limit)
     printf("  %-12s %s\n", "threads", gf_number_bytes(p->threads).text);
     printf("  %-12s %s (program, libraries, tokenizer, data)\n", "reserve",
            gf_number_bytes(RESERVE_BYTES).text);
-    const uint64_t all = p->total + p->threads + RESERVE_BYTES;
-    printf("  %-12s %s\n", "in all", gf_number_bytes(all).text);
+    printf("  %-12s %s\n", "in all", gf_number_bytes(p->total + p->threads + RESERVE_BYTES).text);
+    const uint64_t limit = gf_session_limit(s->o);
     if (limit)
-        printf("  %-12s %s: %s\n", "available", gf_number_bytes_short(limit).text,
-               all <= limit ? "it fits" : "it does not fit");
+        printf("  %-12s %s besides the reserve: %s%s\n", "available",
+               gf_number_bytes_short(limit).text, refusal ? "it does not fit: " : "it fits",
+               refusal ? refusal : "");
 }
 
 static void print_work(const work *w, double rate)
@@ -47,17 +50,28 @@ static void print_work(const work *w, double rate)
     if (w->steps)
         printf("  %-12s %lld\n", "steps", (long long)w->steps);
     printf("  %-12s %s\n", "tokens", gf_number_count(w->tokens).text);
-    printf("  %-12s %.4g GFLOP, %.4g a token\n", "operations", (double)w->flops * 1e-9,
-           (double)w->flops * 1e-9 / (double)w->tokens);
+    printf("  %-12s %.4g GFLOP, %.4g a token\n", "operations", w->flops * 1e-9,
+           w->flops * 1e-9 / (double)w->tokens);
     if (rate <= 0)
         return;
-    const double seconds = (double)w->flops / (rate * STEP_SHARE);
+    const double seconds = w->flops / (rate * STEP_SHARE);
     printf("  %-12s about %s, %.0f tokens/s (products at %.0f GFLOP/s, now, on this machine)\n",
            "time", gf_number_duration(seconds).text, (double)w->tokens / seconds, rate * 1e-9);
 }
 
+/* The rows that train would take. One that does not fit is an answer, too: `refusal` then holds
+ * train's. */
+static gf_status choose(gf_session *s, gf_plan *p, gf_model_options *opt, int64_t asked,
+                        int64_t longest, int64_t most, gf_err *refusal, gf_err *err)
+{
+    const gf_status st = gf_plan_choose(p, &s->files, &s->adapter, &s->backend, opt, asked, longest,
+                                        most, gf_session_limit(s->o), refusal);
+    return st == GF_OK || st == GF_EFIT ? GF_OK : gf_fail(err, st, "%s", refusal->text);
+}
+
 /* With data: the run itself. */
-static gf_status plan_run(gf_session *s, gf_plan *p, work *w, gf_model_options *opt, gf_err *err)
+static gf_status plan_run(gf_session *s, gf_plan *p, work *w, gf_model_options *opt,
+                          gf_err *refusal, gf_err *err)
 {
     const gf_options *o = s->o;
     gf_dataset data = {0}, eval = {0};
@@ -69,15 +83,15 @@ static gf_status plan_run(gf_session *s, gf_plan *p, work *w, gf_model_options *
     const int64_t per_epoch = ld.steps_per_epoch;
     const int64_t most =
         gf_loader_most_tokens(&ld, t.schedule.total < per_epoch ? t.schedule.total : per_epoch);
-    TRYG(gf_plan_choose(p, &s->files, &s->adapter, &s->backend, opt, o->row_tokens,
-                        gf_inputs_longest(&data, &eval), most, 0, err));
-    int64_t flops, tokens = 0;
+    TRYG(choose(s, p, opt, o->row_tokens, gf_inputs_longest(&data, &eval), most, refusal, err));
+    double flops;
+    int64_t tokens = 0;
     TRYG(gf_plan_epoch(&flops, &s->files, &s->adapter, &s->backend, opt, &ld, err));
     for (int64_t i = 0; i < data.count; i++)
         tokens += data.example[i].length;
     const double epochs = (double)t.schedule.total / (double)per_epoch;
     *w = (work){.what = "the run",
-                .flops = (int64_t)((double)flops * epochs),
+                .flops = flops * epochs,
                 .tokens = (int64_t)((double)tokens * epochs),
                 .steps = t.schedule.total};
 out:
@@ -92,20 +106,20 @@ gf_status gf_cmd_plan(const gf_options *o, gf_err *err)
     gf_session s;
     gf_plan p;
     work w;
+    gf_err refusal = {0};
     gf_status st = GF_OK;
     gf_session_start(&s, o);
     TRYG(gf_inputs_adapter(&s, err));
     TRYG(gf_session_backend(&s, err));
     gf_model_options opt = gf_inputs_model(&s);
     if (o->data.count) {
-        TRYG(plan_run(&s, &p, &w, &opt, err));
+        TRYG(plan_run(&s, &p, &w, &opt, &refusal, err));
     } else {
         const int64_t tokens = o->row_tokens ? o->row_tokens : o->max_length;
-        TRYG(gf_plan_choose(&p, &s.files, &s.adapter, &s.backend, &opt, tokens, tokens, tokens, 0,
-                            err));
-        w = (work){.what = "a full row", .flops = p.row.flops, .tokens = p.row_tokens};
+        TRYG(choose(&s, &p, &opt, tokens, tokens, tokens, &refusal, err));
+        w = (work){.what = "a full row", .flops = (double)p.row.flops, .tokens = p.row_tokens};
     }
-    print_memory(&s, &p, gf_session_limit(o));
+    print_memory(&s, &p, refusal.text[0] ? refusal.text : NULL);
     print_work(&w, gf_plan_rate(&s.backend, opt.precision));
 out:
     gf_session_close(&s);

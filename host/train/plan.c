@@ -91,7 +91,7 @@ static void dry_row(gf_model *m, const gf_loader *ld, int64_t row)
     }
 }
 
-gf_status gf_plan_epoch(int64_t *flops, const gf_files *files, const gf_adapter *adapter,
+gf_status gf_plan_epoch(double *flops, const gf_files *files, const gf_adapter *adapter,
                         gf_backend *be, const gf_model_options *opt, gf_loader *ld, gf_err *err)
 {
     gf_model m;
@@ -99,16 +99,17 @@ gf_status gf_plan_epoch(int64_t *flops, const gf_files *files, const gf_adapter 
     gf_status st = GF_OK;
     TRY(gf_model_open(&m, files, adapter, be, &arena, opt, 0, true, err));
     be->dry = true;
-    be->tally = (gf_tally){0};
+    *flops = 0;
     for (int64_t s = 0; st == GF_OK && s < ld->steps_per_epoch; s++) {
         gf_loader_step(ld, s, opt->row_tokens);
         for (int64_t r = 0; st == GF_OK && r < ld->rows; r++) {
             dry_row(&m, ld, r);
+            be->tally = (gf_tally){0};
             st = gf_model_run(&m, opt->use == GF_USE_TRAIN);
+            *flops += (double)be->tally.flops;
         }
     }
     be->dry = false;
-    *flops = be->tally.flops;
     if (st != GF_OK)
         gf_fail(err, st, "%s", be->err.text);
     gf_model_close(&m);

@@ -21,13 +21,14 @@ gf_status gf_plan_row(gf_plan *p, const gf_files *files, const gf_adapter *adapt
 /* Chooses opt->row_tokens: `asked` (0: auto), at least `longest` (the longest example, or a full
  * row's length without data), at most `most` tokens (what a rank's largest step has). Auto takes
  * the largest of most, most/2, ... that fits `limit` bytes (0: no limit). GF_EARG if asked <
- * longest; GF_EFIT with the memory needed and what would fit. */
+ * longest; GF_EFIT with the memory needed and what would fit (*p then says what is needed). */
 gf_status gf_plan_choose(gf_plan *p, const gf_files *files, const gf_adapter *adapter,
                          gf_backend *be, gf_model_options *opt, int64_t asked, int64_t longest,
                          int64_t most, uint64_t limit, gf_err *err);
 
-/* Floating-point operations of one epoch, row by row, dry, over all examples. */
-gf_status gf_plan_epoch(int64_t *flops, const gf_files *files, const gf_adapter *adapter,
+/* Floating-point operations of one epoch, row by row, dry, over all examples: a double, since a
+ * large model's epoch may pass 2^63. */
+gf_status gf_plan_epoch(double *flops, const gf_files *files, const gf_adapter *adapter,
                         gf_backend *be, const gf_model_options *opt, gf_loader *ld, gf_err *err);
 
 /* This machine's rate in the model's precision, operations a second: a small product through the
