@@ -4,6 +4,9 @@
 #include "base/file.h"
 #include "cli/machine.h"
 
+#ifdef __GLIBC__
+#include <gnu/libc-version.h>
+#endif
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,18 +102,25 @@ static gf_status template_hash(gf_session *s, gf_buf *b, gf_err *err)
     return gf_buf_printf(b, err, "\"%s\"", hash.hex);
 }
 
-/* Names, types, shapes and places of all tensors: another base can't have the same without being
- * the same model, and reading headers takes no time. */
-static gf_status headers_hash(const gf_source *src, gf_buf *b, gf_err *err)
+/* Names, types, shapes and places of all tensors, and how each begins. A base that was trained on
+ * has the same headers, but no tensor of it begins alike; and reading so little takes no time. */
+static gf_status tensors_hash(const gf_source *src, gf_buf *b, gf_err *err)
 {
+    enum { BEGINNING = 4096 }; /* bytes: a page, which one read brings */
     gf_buf text = {0};
     gf_sha256 hash;
     gf_status st = GF_OK;
+    char data[BEGINNING];
     for (int i = 0; st == GF_OK && i < src->count; i++) {
         const gf_entry *e = &src->entry[i];
         st = gf_buf_printf(&text, err, "%s %s %lld %lld %lld %lld %llu\n", e->name, e->dtype_text,
                            (long long)e->dim[0], (long long)e->dim[1], (long long)e->dim[2],
                            (long long)e->dim[3], (unsigned long long)e->offset);
+        const size_t n = e->bytes < BEGINNING ? (size_t)e->bytes : BEGINNING;
+        if (st == GF_OK)
+            st = gf_source_read(src, e, 0, data, n, err);
+        if (st == GF_OK)
+            st = gf_buf_add(&text, data, n, err);
     }
     if (st == GF_OK)
         st = gf_hash_bytes(&hash, text.data, text.len, err);
@@ -118,6 +128,41 @@ static gf_status headers_hash(const gf_source *src, gf_buf *b, gf_err *err)
         st = gf_buf_printf(b, err, "\"%s\"", hash.hex);
     gf_buf_free(&text);
     return st;
+}
+
+/* Of DIR/NAME; null if it is not there. */
+static gf_status file_hash(const char *dir, const char *name, gf_buf *b, gf_err *err)
+{
+    gf_sha256 hash;
+    char *path = gf_path_join(dir, name, err);
+    gf_status st = path ? GF_OK : GF_ENOMEM;
+    if (path && !gf_file_exists(path)) {
+        st = gf_buf_str(b, "null", err);
+    } else if (path) {
+        st = gf_hash_file(&hash, path, err);
+        if (st == GF_OK)
+            st = gf_buf_printf(b, err, "\"%s\"", hash.hex);
+    }
+    free(path);
+    return st;
+}
+
+/* What the model's numbers mean: config.json and tokenizer.json, or a GGUF's metadata. */
+static gf_status meaning_hashes(const gf_files *f, gf_buf *b, gf_err *err)
+{
+    gf_sha256 hash;
+    if (!f->is_gguf) {
+        TRY(gf_buf_str(b, ",\"config_sha256\":", err));
+        TRY(file_hash(f->path, "config.json", b, err));
+        TRY(gf_buf_str(b, ",\"tokenizer_sha256\":", err));
+        return file_hash(f->path, "tokenizer.json", b, err);
+    }
+    uint64_t end = f->gguf.map.size; /* where the tensors begin */
+    for (int i = 0; i < f->gguf.source.count; i++)
+        if (f->gguf.source.entry[i].offset < end)
+            end = f->gguf.source.entry[i].offset;
+    TRY(gf_hash_bytes(&hash, f->gguf.map.data, (size_t)end, err));
+    return gf_buf_printf(b, err, ",\"metadata_sha256\":\"%s\"", hash.hex);
 }
 
 /* ---- identity ------------------------------------------------------------------------- */
@@ -135,16 +180,9 @@ static bool is_path(const char *name)
 
 static gf_status init_adapter_hash(const gf_options *o, gf_buf *b, gf_err *err)
 {
-    gf_sha256 hash;
     if (!o->init_adapter)
         return gf_buf_str(b, "null", err);
-    char *path = gf_path_join(o->init_adapter, "adapter_model.safetensors", err);
-    if (!path)
-        return GF_ENOMEM;
-    const gf_status st = gf_hash_file(&hash, path, err);
-    free(path);
-    TRY(st);
-    return gf_buf_printf(b, err, "\"%s\"", hash.hex);
+    return file_hash(o->init_adapter, "adapter_model.safetensors", b, err);
 }
 
 gf_status gf_record_identity(gf_session *s, gf_buf *out, gf_err *err)
@@ -162,8 +200,9 @@ gf_status gf_record_identity(gf_session *s, gf_buf *out, gf_err *err)
     TRYG(template_hash(s, out, err));
     TRYG(gf_buf_str(out, ",\"init_adapter_sha256\":", err));
     TRYG(init_adapter_hash(s->o, out, err));
-    TRYG(gf_buf_str(out, ",\"model_headers_sha256\":", err));
-    TRYG(headers_hash(gf_files_source(&s->files), out, err));
+    TRYG(gf_buf_str(out, ",\"model_sha256\":", err));
+    TRYG(tensors_hash(gf_files_source(&s->files), out, err));
+    TRYG(meaning_hashes(&s->files, out, err));
     TRYG(gf_buf_printf(out, err, ",\"backend\":\"%s\"", s->backend.ops->name));
     const cJSON *item;
     cJSON_ArrayForEach(item, root)
@@ -208,6 +247,18 @@ static gf_status write_adapter(const gf_adapter *ad, gf_buf *b, gf_err *err)
                          c->use_rslora ? "true" : "false", ad->count, (long long)ad->size);
 }
 
+/* What besides graft may change a bit: the compiler, and the C library's exp, cos and log. */
+static gf_status write_versions(gf_buf *b, gf_err *err)
+{
+    static const char compiler[] = __VERSION__;
+    TRY(gf_buf_str(b, "  \"versions\": {\"compiler\":", err));
+    TRY(gf_json_quote(b, compiler, sizeof compiler - 1, err));
+#ifdef __GLIBC__
+    TRY(gf_buf_printf(b, err, ",\"libc\":\"glibc %s\"", gnu_get_libc_version()));
+#endif
+    return gf_buf_str(b, "},\n", err);
+}
+
 static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err *err)
 {
     char when[32];
@@ -219,6 +270,7 @@ static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err
 
     TRY(gf_buf_printf(b, err, "{\n  \"graft\": \"%s\",\n  \"written\": \"%s\",\n", GRAFT_VERSION,
                       when));
+    TRY(write_versions(b, err));
     TRY(gf_buf_str(b, "  \"options\": ", err));
     TRY(gf_options_json(s->o, b, err));
     TRY(gf_buf_printf(b, err, ",\n  \"model\": {\"family\":\"%s\",\"files\":%s},\n",
@@ -232,11 +284,11 @@ static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err
     TRY(template_hash(s, b, err));
     TRY(gf_buf_printf(b, err, ",\n  \"examples\": %lld,\n  \"eval_examples\": %lld,\n",
                       (long long)r->examples, (long long)r->eval_examples));
-    TRY(gf_buf_printf(
-        b, err,
-        "  \"backend\": {\"device\":\"cpu\",\"isa\":\"%s\",\"threads\":%d,\"ranks\":%d,"
-        "\"cpu\":",
-        s->backend.ops->name, gf_backend_threads(&s->backend), r->ranks));
+    TRY(gf_buf_printf(b, err,
+                      "  \"backend\": {\"device\":\"cpu\",\"isa\":\"%s\",\"precision\":\"%s\","
+                      "\"threads\":%d,\"ranks\":%d,\"cpu\":",
+                      s->backend.ops->name, gf_session_precision(s->o) == GF_BF16 ? "bf16" : "fp32",
+                      gf_backend_threads(&s->backend), r->ranks));
     TRY(gf_json_quote(b, machine.cpu, strlen(machine.cpu), err));
     TRY(gf_buf_str(b, "},\n", err));
     TRY(write_plan(b, r, err));

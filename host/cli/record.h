@@ -14,8 +14,9 @@ gf_status gf_base_hash_start(gf_base_hash **h, const gf_files *files, gf_err *er
 /* Waits and frees. */
 gf_status gf_base_hash_end(gf_base_hash *h, gf_buf *json, gf_err *err);
 
-/* What must be the same on --resume, as a JSON object: every option but the free ones, the data's
- * and the template's hashes in place of their paths, the base's headers, the instruction set. */
+/* What must be the same on --resume, as a JSON object: every option but the free ones, the data's,
+ * the template's and the base's hashes in place of their paths (of the base's weights only how each
+ * tensor begins), the instruction set. */
 gf_status gf_record_identity(gf_session *s, gf_buf *out, gf_err *err);
 
 typedef struct {
