@@ -170,6 +170,13 @@ static void report_start(const run *r)
             gf_number_bytes_short(p->total + p->threads).text, r->s.backend.ops->name,
             gf_backend_threads(&r->s.backend),
             gf_backend_threads(&r->s.backend) == 1 ? "thread" : "threads");
+    const int64_t longest = gf_inputs_longest(&r->data, &r->eval);
+    const int64_t positions = r->s.files.config.max_position; /* 0: not known */
+    if (positions && longest > positions)
+        fprintf(stderr,
+                "graft: note: %lld tokens are more than the %lld positions that the model "
+                "was made for\n",
+                (long long)longest, (long long)positions);
     if (r->t.step)
         fprintf(stderr, "graft: going on from %s\n", r->resume);
 }

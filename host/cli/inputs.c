@@ -82,9 +82,9 @@ out:
     return st;
 }
 
-/* {"pattern": number, ...} */
+/* {"pattern": number, ...}; `most` as in --lora-r and --lora-alpha. */
 static gf_status read_pattern(gf_pattern **out, int *count, const char *text, const char *option,
-                              bool whole, gf_err *err)
+                              bool whole, double most, gf_err *err)
 {
     cJSON *root = NULL;
     gf_status st = GF_OK;
@@ -104,9 +104,9 @@ static gf_status read_pattern(gf_pattern **out, int *count, const char *text, co
     cJSON_ArrayForEach(item, root)
     {
         const double x = item->valuedouble;
-        if (!cJSON_IsNumber(item) || !(x > 0) || isinf(x) || (whole && x != floor(x))) {
-            st = gf_fail(err, GF_EARG, "%s: %s wants a positive %s", option, item->string,
-                         whole ? "whole number" : "number");
+        if (!cJSON_IsNumber(item) || !(x > 0 && x <= most) || (whole && x != floor(x))) {
+            st = gf_fail(err, GF_EARG, "%s: %.80s wants a positive %s, at most %g", option,
+                         item->string, whole ? "whole number" : "number", most);
             goto out;
         }
         gf_pattern *p = &(*out)[*count];
@@ -140,9 +140,9 @@ static gf_status from_options(gf_session *s, gf_err *err)
     if (o->layers_to_transform)
         TRYG(read_layers(&c, o->layers_to_transform, err));
     TRYG(read_pattern(&c.rank_pattern, &c.rank_patterns, o->rank_pattern, "--rank-pattern", true,
-                      err));
+                      4096, err));
     TRYG(read_pattern(&c.alpha_pattern, &c.alpha_patterns, o->alpha_pattern, "--alpha-pattern",
-                      false, err));
+                      false, 1e6, err));
     if (!(c.base_model = gf_strdup(o->model, err))) {
         st = GF_ENOMEM;
         goto out;

@@ -1,6 +1,7 @@
 /* options.c - the command line and --config to gf_options. Contract: options.h. */
 #include "cli/options.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,6 +241,9 @@ static gf_status config_value(gf_options *o, const gf_option *p, const cJSON *va
         (p->kind != GF_OPT_TEXT && (cJSON_IsArray(value) || cJSON_IsObject(value))))
         return gf_fail(err, GF_EARG, "%s: want a %s", where,
                        wants_text ? "string" : "single value");
+    if (cJSON_IsNumber(value) && fabs(value->valuedouble) > 0x1p53 && p->kind != GF_OPT_REAL)
+        return gf_fail(err, GF_EARG,
+                       "%s: a number past 2^53 is not exact in JSON; put it in quotes", where);
     if (cJSON_IsArray(value))
         TRYG(config_list(&text, value, where, err));
     else
@@ -359,7 +363,7 @@ static gf_status check_groups(const gf_options *o, gf_err *err)
     return GF_OK;
 }
 
-/* Ranks that a launcher says there are, for the answer below only. */
+/* Ranks that a launcher says there are. */
 static int64_t launched_ranks(void)
 {
     static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
@@ -370,6 +374,18 @@ static int64_t launched_ranks(void)
             return n;
     }
     return 1;
+}
+
+/* Ranks of any other command would each print the result, or write the same files. */
+static gf_status check_ranks(const gf_options *o, gf_err *err)
+{
+    const int64_t ranks = launched_ranks();
+    if (ranks == 1 || o->command == GF_CMD_train || o->command == GF_CMD_eval)
+        return GF_OK;
+    return gf_fail(err, GF_EARG,
+                   "`graft %s` was started as %lld ranks; only train and eval work together: start "
+                   "it without mpirun",
+                   gf_command_name(o->command), (long long)ranks);
 }
 
 static gf_status check_batch(const gf_options *o, gf_err *err)
@@ -423,6 +439,7 @@ gf_status gf_options_parse(gf_options *o, int argc, char *const argv[], gf_err *
         return GF_OK;
     if (o->config)
         TRY(read_config(o, err));
+    TRY(check_ranks(o, err));
     TRY(check_batch(o, err));
     TRY(check_required(o, err));
     return check_groups(o, err);

@@ -74,7 +74,8 @@ typedef struct {
 } gf_options;
 
 /* argv[0] is the program, argv[1] the command. GF_EARG: unknown command, option or key (with the
- * nearest one), a value out of range, a required one missing, two that exclude each other.
+ * nearest one), a value out of range, a required one missing, two that exclude each other, several
+ * ranks of a command that is for one.
  * GF_EMISSING: a command, option or choice that is not in this version. GF_EINPUT: --config is
  * unreadable. */
 gf_status gf_options_parse(gf_options *o, int argc, char *const argv[], gf_err *err);

@@ -39,6 +39,7 @@ Test(bad_options, options)
         {TRAIN "--layers-to-transform x", {"--layers-to-transform", "x"}},
         {TRAIN "--rank-pattern '{\"q_proj\":0}'", {"--rank-pattern", "q_proj"}},
         {TRAIN "--rank-pattern '{'", {"--rank-pattern"}},
+        {TRAIN "--rank-pattern '{\"q_proj\":1e300}'", {"--rank-pattern", "4096"}},
         {TRAIN "--memory-limit 1K", {"1.0 KiB", "not enough", "--memory-limit"}},
         {TRAIN "--per-device-train-batch-size 4 --gradient-accumulation-steps 2",
          {"--batch-size 8"}},
@@ -55,6 +56,7 @@ Test(bad_options, options)
         {CONFIG, {"c.json", "lora_r"}, .shell = JSON("{\"lora_r\":[4]}")},
         {CONFIG, {"c.json:1:13:"}, .shell = JSON("{\"lora_r\":4,}")},
         {CONFIG, {"c.json:1:13:", "lora_r", "twice"}, .shell = JSON("{\"lora_r\":4,\"lora_r\":4}")},
+        {CONFIG, {"c.json", "seed", "quotes"}, .shell = JSON("{\"seed\":9007199254740995}")},
         {CONFIG, {"c.json"}, .shell = JSON("[]")},
         {CONFIG, {"c.json"}, .shell = ": > c.json"},
     };

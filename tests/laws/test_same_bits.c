@@ -119,6 +119,33 @@ Test(same_bits, ranks)
     bed_close(&b);
 }
 
+/* Nobody waits for a rank that is gone, and none trains on what the others don't have. */
+Test(same_bits, ranks_that_differ)
+{
+    bed b;
+    if (run(NULL, "command -v mpirun") != 0)
+        cr_skip_test("no mpirun");
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    char *text;
+    const char *second[][2] = {{"--seed 7", "rank 1 has other options"},
+                               {"--data nowhere.jsonl", "nowhere.jsonl"}};
+    for (int i = 0; i < 2; i++) {
+        const int code = run(
+            &text,
+            "ASAN_OPTIONS=detect_leaks=0 OMPI_ALLOW_RUN_AS_ROOT=1 "
+            "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 timeout 60 mpirun --oversubscribe "
+            "-n 1 " GRAFT_BIN " train --model %s --data %s --output-dir %s/differ --threads 1 : "
+            "-n 1 " GRAFT_BIN " train --model %s --data %s --output-dir %s/differ --threads 1 %s",
+            b.model, b.data, b.dir, b.model, b.data, b.dir, second[i][0]);
+        cr_assert_eq(code, 2, "%s", text);
+        cr_assert(strstr(text, second[i][1]), "%s", text);
+        free(text);
+        run(NULL, "rm -rf %s/differ", b.dir);
+    }
+    bed_close(&b);
+}
+
 /* Starts a run in the background and kills it once metrics.jsonl has `lines` lines. */
 static void kill_after(const bed *b, const char *name, int lines, bool resume)
 {

@@ -189,6 +189,17 @@ Test(options, micro_batches_are_answered_with_the_batch_size)
     expect(TRAIN "--per_device_train_batch_size 4", GF_EARG, "--batch-size 12");
 }
 
+Test(options, only_train_and_eval_are_for_several_ranks)
+{
+    setenv("OMPI_COMM_WORLD_SIZE", "2", 1);
+    expect("merge --model M --adapter A --output-dir o", GF_EARG, "2 ranks");
+    expect("plan --model M", GF_EARG, "without mpirun");
+    gf_options o = {0};
+    gf_err err = {0};
+    cr_expect(parse(&o, "eval --model M --data d", &err) == GF_OK, "%s", err.text);
+    gf_options_free(&o);
+}
+
 Test(options, later_parts_are_answered_and_not_ignored)
 {
     static const char *const later[] = {
