@@ -99,17 +99,15 @@ static gf_status load(gf_session *s, const gf_strings *files, gf_dataset *d, gf_
     return gf_dataset_load(d, files->item, files->count, &opt, err);
 }
 
-/* The report of one set; an empty one is null. */
+/* The report of one set; null if there is none. One that lost all its examples has a report. */
 static gf_status report(const gf_options *o, const gf_dataset *d, const char *name, const char *key,
                         gf_buf *out, gf_err *err)
 {
     gf_data_report r;
     if (o->json)
         TRY(gf_buf_printf(out, err, "%s\"%s\":", out->len ? "," : "{", key));
-    if (!d->count && o->json)
-        return gf_buf_str(out, "null", err);
-    if (!d->count)
-        return GF_OK;
+    if (!d->count && !d->dropped)
+        return o->json ? gf_buf_str(out, "null", err) : GF_OK;
     TRY(gf_data_report_make(&r, d, o->max_length, err));
     return o->json ? gf_data_report_json(&r, out, err) : gf_data_report_text(&r, o, name, out, err);
 }

@@ -397,6 +397,9 @@ gf_status gf_safetensors_open_folder(gf_source *s, const char *dir, gf_err *err)
         st = gf_safetensors_open(s, single, err);
     else if (gf_file_exists(index))
         st = open_index(s, dir, index, err);
+    else if (gf_dir_exists(single) || gf_dir_exists(index))
+        st = gf_fail(err, GF_EINPUT, "%s: is a folder, want a file",
+                     gf_dir_exists(single) ? single : index);
     else
         st = fail_empty(dir, err);
     free(single);

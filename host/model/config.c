@@ -333,10 +333,14 @@ static gf_status eos_ids(gf_config *c, const reader *r, const char *key)
     const cJSON *item = NULL;
     cJSON_ArrayForEach(item, list)
     {
-        const double id = cJSON_IsNumber(item) ? item->valuedouble : -1;
-        if (!(id >= 0 && id <= INT32_MAX) || id != floor(id))
+        const double id = item->valuedouble;
+        if (!cJSON_IsNumber(item))
             return gf_fail(r->err, GF_EINPUT, "%s: %s: want a token id or a list of them", r->path,
                            key);
+        if (!(id >= 0 && id < (double)c->V) || id != floor(id))
+            return gf_fail(r->err, GF_EINPUT,
+                           "%s: %s: %.17g is no id of the vocabulary's %lld tokens", r->path, key,
+                           id, (long long)c->V);
         if (c->eos_count == limit)
             return gf_fail(r->err, GF_EMISSING, "%s: %s: graft takes at most %d end tokens",
                            r->path, key, limit);
@@ -355,6 +359,11 @@ static gf_status read_tokens(gf_config *c, const reader *r)
     if (!cJSON_GetObjectItemCaseSensitive(r->json, "eos_token_id"))
         return GF_OK;
     TRY(token_id(r, "eos_token_id", id, &id));
+    if (id >= c->V)
+        return gf_fail(r->err, GF_EINPUT,
+                       "%s: eos_token_id: %d is no id of the vocabulary's %lld "
+                       "tokens",
+                       r->path, id, (long long)c->V);
     c->eos[0] = id;
     c->eos_count = id >= 0 ? 1 : 0;
     return GF_OK;

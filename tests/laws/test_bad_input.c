@@ -32,7 +32,7 @@ Test(bad_input, paths)
         {TRAIN, {"config.json"}, .shell = "rm model/config.json"},
         {TRAIN, {"model.safetensors"}, .shell = "rm model/model.safetensors"},
         {TRAIN,
-         {"model.safetensors"},
+         {"model/model.safetensors: is a folder"},
          .shell = "cd model && rm model.safetensors && "
                   "mkdir model.safetensors"},
         {ADAPTED, {"adapter_model.safetensors"}, .shell = "rm adapter/adapter_model.safetensors"},

@@ -143,7 +143,9 @@ Test(config, dtypes_and_end_tokens)
     c = good("{\"model_type\":\"llama\",\"torch_dtype\":\"float16\",\"dtype\":\"bfloat16\"}");
     cr_expect_eq(c.dtype, GF_BF16);
     gf_config_free(&c);
-    OK(read_config(&c, "{\"model_type\":\"llama\",\"eos_token_id\":[5,6],\"pad_token_id\":-1}",
+    OK(read_config(&c,
+                   "{\"model_type\":\"llama\",\"vocab_size\":128256,\"eos_token_id\":[5,6],"
+                   "\"pad_token_id\":-1}",
                    "{\"eos_token_id\":[128001,128008,128009],\"bos_token_id\":null}", err));
     cr_expect(c.eos_count == 3 && c.eos[2] == 128009 && c.bos == 1 && c.pad == -1);
     gf_config_free(&c);
@@ -189,6 +191,8 @@ Test(config, refusals)
         GF_EINPUT, "high_freq_factor");
     bad("{\"model_type\":\"llama\",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", GF_EMISSING,
         "at most 8");
+    bad("{\"model_type\":\"llama\",\"eos_token_id\":32000}", GF_EINPUT, "32000 is no id");
+    bad("{\"model_type\":\"llama\",\"eos_token_id\":[1,32000]}", GF_EINPUT, "32000 is no id");
     bad("{\"model_type\":\"llama\",\"eos_token_id\":[1,-2]}", GF_EINPUT, "eos_token_id");
     bad("{\"model_type\":\"llama\",\"eos_token_id\":\"x\"}", GF_EINPUT, "eos_token_id");
     bad("{\"model_type\":\"llama\",\"dtype\":\"float8\"}", GF_EMISSING, "float8");
