@@ -64,26 +64,32 @@ static bool group_memory(const char *dir, const char *limit, const char *usage, 
     return true;
 }
 
-/* A container's limit counts where it is below the machine's. */
-static void apply_group(gf_machine *m)
+static void apply_limit(gf_machine *m, uint64_t max, uint64_t used)
 {
-    char own[512] = "", dir[576];
-    uint64_t max, used;
-    /* Version 2 has the line "0::/path". */
-    if (!find_line("/proc/self/cgroup", "0", own, sizeof own))
-        own[0] = '\0';
-    snprintf(dir, sizeof dir, "/sys/fs/cgroup%s", strcmp(own, "/") == 0 ? "" : own);
-    if (!group_memory(dir, "memory.max", "memory.current", "inactive_file", &max, &used) &&
-        !group_memory("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file", &max,
-                      &used) &&
-        !group_memory("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-                      "total_inactive_file", &max, &used))
-        return;
     const uint64_t left = max > used ? max - used : 0;
     if (!m->memory || max < m->memory)
         m->memory = max;
     if (!m->free_ || left < m->free_)
         m->free_ = left;
+}
+
+/* A container's or a batch job's limit counts where it is below the machine's. It may stand at any
+ * level above the process: every one is looked at. */
+static void apply_group(gf_machine *m)
+{
+    static const char root[] = "/sys/fs/cgroup";
+    char own[512], dir[576];
+    uint64_t max, used;
+    if (!find_line("/proc/self/cgroup", "0", own,
+                   sizeof own)) /* version 2 has the line "0::/path" */
+        own[0] = '\0';
+    snprintf(dir, sizeof dir, "%s%s", root, strcmp(own, "/") == 0 ? "" : own);
+    for (; strlen(dir) >= strlen(root); *strrchr(dir, '/') = '\0')
+        if (group_memory(dir, "memory.max", "memory.current", "inactive_file", &max, &used))
+            apply_limit(m, max, used);
+    if (group_memory("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                     "total_inactive_file", &max, &used)) /* version 1, of a container */
+        apply_limit(m, max, used);
 }
 
 void gf_machine_look(gf_machine *m)
