@@ -1,6 +1,6 @@
 /* gemm.c - the loops around the tiles. Contract: gemm.h.
  *
- *     rows in chunks | columns in chunks | blocks of k | pack A | four strips: pack B | tiles
+ *     rows in chunks | columns in chunks | blocks of k | four strips: pack B | rows: pack A | tiles
  *
  * A block of A ([rows][block], 1.5 MiB) is streamed from the outer caches, one panel of it and one
  * panel of B live in the inner ones. While the tiles of a stage are computed, what the next one
@@ -29,7 +29,8 @@ typedef struct {
     int64_t row, rows, strip, strips; /* the chunk at work */
     int64_t panel;                    /* size of a panel of A in this block */
     gf_gemm_stage now;
-    gf_ahead ahead;
+    bool unpacked;     /* A of this block: done as the first stage meets it */
+    gf_ahead ahead[2]; /* A and B */
 } work;
 
 /* ---- what comes next
@@ -56,54 +57,50 @@ static bool is_few(const work *w)
     return w->rows <= GF_FEW && w->now.n == WIDTH && !w->p->park && w->now.k.masked_segment < 0;
 }
 
-/* Notes what will be packed next: the B of stage *next (if any), and this stage's share of the
- * next block's A. */
+/* Notes what will be packed next: the rows of A behind the first panel, and the B of stage *next
+ * (if any). */
 static void look_ahead(work *w, const gf_gemm_stage *next)
 {
     const gf_gemm_plan *p = w->p;
-    int64_t begin, end, k0, k, lines = 0;
-    w->ahead = (gf_ahead){0};
+    const gf_gemm_block *now = &w->now.k;
+    int64_t begin, end, k0, k, lines[2] = {0, 0};
+    w->ahead[0] = w->ahead[1] = (gf_ahead){0};
+    if (w->unpacked && w->rows > GF_MR)
+        for (int i = 0; i < p->g->parts; i++)
+            if (GF_CPU(part_in_block)(p, now, i, &begin, &end, &k0, &k))
+                lines[0] += add_source(&w->ahead[0], &p->g->part[i].a, w->row + GF_MR,
+                                       w->rows - GF_MR, k0, k0 + k);
     const gf_gemm_group *group = &p->g->group[next->group];
     for (int i = 0; i < group->segments && next->n > 0; i++) {
         const gf_gemm_segment *seg = &group->segment[i];
         if (!GF_CPU(part_in_block)(p, &next->k, seg->part, &begin, &end, &k0, &k))
             continue;
         if (seg->nn)
-            lines += add_source(&w->ahead, &seg->b, k0, k, next->n0, next->n0 + next->n);
+            lines[1] += add_source(&w->ahead[1], &seg->b, k0, k, next->n0, next->n0 + next->n);
         else
-            lines += add_source(&w->ahead, &seg->b, next->n0, next->n, k0, k0 + k);
+            lines[1] += add_source(&w->ahead[1], &seg->b, next->n0, next->n, k0, k0 + k);
     }
-    gf_gemm_block after = w->now.k;
-    const int64_t at = p->group_strip[w->now.group] + w->now.n0 / GF_STRIP - w->strip;
-    const int64_t strips = (w->now.n + GF_STRIP - 1) / GF_STRIP;
-    const int64_t r0 = w->rows * at / w->strips, r1 = w->rows * (at + strips) / w->strips;
-    if (GF_CPU(next_block)(p, &after))
-        for (int i = 0; i < p->g->parts; i++)
-            if (GF_CPU(part_in_block)(p, &after, i, &begin, &end, &k0, &k))
-                lines += add_source(&w->ahead, &p->g->part[i].a, w->row + r0, r1 - r0, k0, k0 + k);
     const int64_t tiles = (w->rows + GF_MR - 1) / GF_MR * ((w->now.n + GF_NR - 1) / GF_NR);
-    const int64_t calls =
-        (is_few(w) ? 1 : tiles) * ((w->now.k.end - w->now.k.begin) / GF_DEPTH + 1);
-    w->ahead.rate = (int)((lines + calls - 1) / calls);
+    const int64_t calls = (is_few(w) ? 1 : tiles) * ((now->end - now->begin) / GF_DEPTH + 1);
+    for (int i = 0; i < 2; i++)
+        w->ahead[i].rate = (int)((lines[i] + calls - 1) / calls);
 }
 
 /* ---- packing a block
  * ------------------------------------------------------------------------------ */
 
-static void pack_rows(const work *w)
+/* The panel of A at row i of the chunk. */
+static void pack_panel(const work *w, int64_t i)
 {
     const gf_gemm_plan *p = w->p;
-    float *panel = w->a;
-    for (int64_t i = 0; i < w->rows; i += GF_MR, panel += w->panel) {
-        const int64_t rows = w->rows - i < GF_MR ? w->rows - i : GF_MR;
-        for (int j = 0; j < w->now.k.parts; j++) {
-            const int part = w->now.k.first_part + j;
-            int64_t begin, end, k0, k;
-            if (GF_CPU(part_in_block)(p, &w->now.k, part, &begin, &end, &k0, &k))
-                GF_CPU(pack_a)
-            (panel, begin, p->word, &p->g->part[part].a, p->g->part[part].mask, w->row + i, rows,
-             k0, k);
-        }
+    const int64_t rows = w->rows - i < GF_MR ? w->rows - i : GF_MR;
+    for (int j = 0; j < w->now.k.parts; j++) {
+        const gf_gemm_part *part = &p->g->part[w->now.k.first_part + j];
+        int64_t begin, end, k0, k;
+        if (GF_CPU(part_in_block)(p, &w->now.k, w->now.k.first_part + j, &begin, &end, &k0, &k))
+            GF_CPU(pack_a)
+        (w->a + i / GF_MR * w->panel, begin, p->word, &part->a, part->mask, w->row + i, rows, k0,
+         k);
     }
 }
 
@@ -278,8 +275,10 @@ static void all_tiles(work *w, int64_t height, const gf_runs *packed)
     const gf_gemm_plan *p = w->p;
     const int64_t n = w->now.n;
     gf_runs runs = *packed;
-    runs.ahead = &w->ahead;
+    runs.ahead = w->ahead;
     for (int64_t i = 0; i < w->rows; i += GF_MR, runs.a += w->panel) {
+        if (w->unpacked)
+            pack_panel(w, i);
         for (int64_t j = 0; j < n; j += GF_NR) {
             const place at = place_of(w, i, j);
             if (!p->stream && i + 2 * GF_MR <= w->rows)
@@ -294,7 +293,7 @@ static void few_rows(work *w, int64_t height, const gf_runs *packed)
 {
     float t[GF_MR * GF_NR];
     gf_runs runs = *packed;
-    runs.ahead = &w->ahead;
+    runs.ahead = w->ahead;
     runs.b_panel = GF_NR * height;
     bool load = false;
     for (int64_t j = 0; j < WIDTH; j += GF_NR) {
@@ -321,10 +320,13 @@ static void one_stage(work *w)
         for (int64_t i = 0; i < w->rows; i++)
             GF_CPU(mask_bits)
     (w->bits + i * MASK_BYTES, group->segment[k->masked_segment].mask, w->row + i, n0, n);
+    if (is_few(w) && w->unpacked)
+        pack_panel(w, 0);
     if (is_few(w))
         few_rows(w, height, &runs);
     else
         all_tiles(w, height, &runs);
+    w->unpacked = false;
 }
 
 static void one_chunk(work *w)
@@ -335,7 +337,7 @@ static void one_chunk(work *w)
         w->now = next;
         if (fresh) {
             w->panel = gf_panel_size(w->now.k.end - w->now.k.begin);
-            pack_rows(w);
+            w->unpacked = true;
         }
         fresh = GF_CPU(next_stage)(w->p, w->strip, w->strips, &next);
         look_ahead(w, &next);

@@ -142,7 +142,7 @@ typedef struct {
 
 typedef struct {
     int count, now, rate; /* rate: lines at a time */
-    gf_source of[2 * GF_GEMM_PARTS];
+    gf_source of[GF_GEMM_PARTS];
 } gf_ahead;
 
 /* One tile: t [mr, nv * VL] = (load ? t : 0) + sum over the runs of k words of panel a, beginning
@@ -151,7 +151,7 @@ typedef struct {
     int64_t begin[2], k[2];
     const float *a;
     int64_t b_panel; /* words from one panel of b to the next; for nv 8 */
-    gf_ahead *ahead; /* or NULL */
+    gf_ahead *ahead; /* two of them, or NULL */
 } gf_runs;
 typedef void gf_tile_fn(const gf_runs *r, const float *b, float *t, int64_t ldt, bool load);
 

@@ -198,8 +198,6 @@ void GF_CPU(pack_a)(float *panel, int64_t begin, gf_word w, const gf_operand *a,
     for (int64_t i = 0; i < k; i += SLICE) {
         const int64_t len = k - i < SLICE ? k - i : SLICE;
         const char *src = at(a, m0, k0 + i);
-        if (rows == GF_MR) /* the next panel's, most likely */
-            call_rows(src + rows * step, step, rows, element_bytes(a->dtype, len));
         if (direct && rows == GF_MR && begin % GF_DEPTH == 0 && len == SLICE) {
             copy_blocks(panel + gf_panel_at(0, begin + gf_words(w, i)), src, step,
                         gf_words(w, len));

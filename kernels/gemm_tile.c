@@ -113,8 +113,10 @@ INLINE void tile(const bool pair, const int mr, const int nv, const gf_runs *r, 
         int64_t n = GF_DEPTH - r->begin[run] % GF_DEPTH;
         for (int64_t k = r->k[run]; k > 0; k -= n, n = GF_DEPTH) {
             n = n < k ? n : k;
-            if (r->ahead)
-                call_ahead(r->ahead);
+            if (r->ahead) {
+                call_ahead(&r->ahead[0]);
+                call_ahead(&r->ahead[1]);
+            }
             for (int64_t w = 0; w < n; w++, a++, b += GF_NR) {
                 vec bv[NV_MOST];
                 for (int j = 0; j < nv; j++)
