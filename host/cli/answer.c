@@ -92,7 +92,10 @@ static gf_status show(gf_stream *s, bool all)
     if (now.len <= before.len || (is_open(&now) && !all))
         goto out;
     fwrite(now.data + before.len, 1, now.len - before.len, s->to);
-    fflush(s->to);
+    if (fflush(s->to) != 0 || ferror(s->to)) { /* nobody reads on: the rest need not be made */
+        st = gf_fail(&s->err, GF_EIO, "the answer could not be written");
+        goto out;
+    }
     s->context = s->shown;
     s->shown = s->ids.count;
 out:

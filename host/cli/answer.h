@@ -7,6 +7,10 @@
 #include "cli/session.h"
 #include "infer/generate.h"
 
+/* Tokens of a prompt that are fed at once: enough to fill the matrix products; activations of so
+ * many are small beside any model. */
+enum { GF_PROMPT_PIECE = 512 };
+
 /* The ids that end an answer: those of the model's configuration, the tokenizer's end of text, and,
  * in a conversation, the control token that the template writes behind an assistant's turn
  * (<|im_end|>, <|eot_id|>, ...), found by rendering one. */
@@ -32,7 +36,8 @@ typedef struct {
     gf_err err;
 } gf_stream;
 
-/* One more token; false if decoding it failed (stream->status). For gf_generate_options.emit. */
+/* One more token; false if decoding or printing it failed (stream->status). For
+ * gf_generate_options.emit. */
 bool gf_stream_add(void *stream, int32_t id);
 /* Prints what still waits and appends the text of all new tokens to `text`. */
 gf_status gf_stream_finish(gf_stream *stream, gf_buf *text, gf_err *err);

@@ -10,7 +10,6 @@
 /* Tokens of a conversation that have room, unless the model holds fewer or a single answer may be
  * longer than half of it: some dozen turns, and a cache smaller than the model itself. */
 #define CHAT_TOKENS 8192
-#define PIECE 512 /* as in cmd_generate.c */
 
 typedef struct {
     gf_session s;
@@ -47,8 +46,9 @@ static gf_status open_chat(chat *c, const gf_options *o, gf_err *err)
     c->capacity = o->max_new_tokens > CHAT_TOKENS / 2 ? 2 * o->max_new_tokens : CHAT_TOKENS;
     if (most > 0 && c->capacity > most)
         c->capacity = most;
-    TRY(gf_session_model(&c->s, GF_USE_GENERATE, c->capacity < PIECE ? c->capacity : PIECE,
-                         c->capacity, err));
+    TRY(gf_session_model(&c->s, GF_USE_GENERATE,
+                         c->capacity < GF_PROMPT_PIECE ? c->capacity : GF_PROMPT_PIECE, c->capacity,
+                         err));
     c->ids = gf_alloc((size_t)c->capacity, sizeof *c->ids, err);
     c->seen = gf_alloc((size_t)c->capacity, sizeof *c->seen, err);
     c->messages = cJSON_CreateArray();

@@ -5,10 +5,6 @@
 #include "cli/answer.h"
 #include "cli/commands.h"
 
-/* Tokens of a prompt that are fed at once: enough to fill the matrix products; activations of so
- * many are small beside any model. */
-#define PIECE 512
-
 static gf_status prompt_ids(gf_session *s, gf_tokens *ids, gf_err *err)
 {
     const gf_options *o = s->o;
@@ -50,7 +46,8 @@ static gf_status complete(gf_session *s, int32_t *ids, int64_t count, gf_err *er
     gf_buf text = {0};
     gf_status st = GF_OK;
     TRYG(gf_stops_find(&stops, s, o->messages != NULL, err));
-    TRYG(gf_session_model(s, GF_USE_GENERATE, count < PIECE ? count : PIECE, total, err));
+    TRYG(gf_session_model(s, GF_USE_GENERATE, count < GF_PROMPT_PIECE ? count : GF_PROMPT_PIECE,
+                          total, err));
     if (most > 0 && total > most)
         fprintf(stderr,
                 "graft: note: %lld tokens of prompt and up to %lld new ones may pass the %lld that "
