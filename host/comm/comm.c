@@ -81,11 +81,6 @@ static gf_status largest(const gf_comm *c, int mine, int *value, int *rank, gf_e
     return GF_OK;
 }
 
-static void end_all(int exit_code)
-{
-    MPI_Abort(MPI_COMM_WORLD, exit_code);
-}
-
 #else /* one rank: the functions below are never reached, since c->mpi stays false */
 
 static gf_status join(gf_comm *c, gf_err *err)
@@ -115,10 +110,6 @@ static gf_status largest(const gf_comm *c, int mine, int *value, int *rank, gf_e
     *value = mine;
     *rank = c->rank;
     return GF_OK;
-}
-static void end_all(int exit_code)
-{
-    (void)exit_code;
 }
 
 #endif
@@ -156,10 +147,4 @@ gf_status gf_comm_agree(gf_comm *c, gf_status mine, gf_err *err)
         return GF_OK;
     return gf_fail(err, (gf_status)worst, "rank %d stopped (%s); its own message says more", rank,
                    gf_status_text((gf_status)worst));
-}
-
-void gf_comm_abort(gf_comm *c, int exit_code)
-{
-    if (c->mpi)
-        end_all(exit_code);
 }

@@ -23,7 +23,5 @@ gf_status gf_comm_broadcast(gf_comm *c, void *x, size_t bytes, gf_err *err);
 /* All agree on the worst status: every rank gets the largest code, so that no rank waits for one
  * that left; `err` of a rank that was well names the rank that was not. */
 gf_status gf_comm_agree(gf_comm *c, gf_status mine, gf_err *err);
-/* Ends all ranks at once (MPI_Abort), after an error that the others can't learn of otherwise. */
-void gf_comm_abort(gf_comm *c, int exit_code);
 
 #endif
