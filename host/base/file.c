@@ -192,10 +192,13 @@ gf_status gf_dir_is_empty(const char *path, bool *empty, gf_err *err)
     if (!d)
         return errno == ENOENT ? GF_OK : fail_read(err, path);
     const struct dirent *e;
+    errno = 0;
     while (*empty && (e = readdir(d)))
         *empty = is_dots(e->d_name);
+    /* What cannot be listed must not pass for empty. */
+    const gf_status st = *empty && errno ? fail_read(err, path) : GF_OK;
     closedir(d);
-    return GF_OK;
+    return st;
 }
 
 /* Removes what is in the folder `fd` (taken over), never through a symbolic link. */

@@ -19,7 +19,7 @@ void gf_file_unmap(gf_map *m);
 
 bool gf_file_exists(const char *path);
 bool gf_dir_exists(const char *path);
-gf_status gf_dir_make(const char *path, gf_err *err);                  /* like mkdir -p */
+gf_status gf_dir_make(const char *path, gf_err *err); /* like mkdir -p */
 /* fsync of a folder: what was created or renamed in it survives a power cut. GF_EIO. */
 gf_status gf_dir_sync(const char *path, gf_err *err);
 gf_status gf_dir_is_empty(const char *path, bool *empty, gf_err *err); /* missing counts as empty */

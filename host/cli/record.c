@@ -250,7 +250,11 @@ static gf_status write_adapter(const gf_adapter *ad, gf_buf *b, gf_err *err)
 /* What besides graft may change a bit: the compiler, and the C library's exp, cos and log. */
 static gf_status write_versions(gf_buf *b, gf_err *err)
 {
+#ifdef __clang__
     static const char compiler[] = __VERSION__;
+#else
+    static const char compiler[] = "gcc " __VERSION__;
+#endif
     TRY(gf_buf_str(b, "  \"versions\": {\"compiler\":", err));
     TRY(gf_json_quote(b, compiler, sizeof compiler - 1, err));
 #ifdef __GLIBC__

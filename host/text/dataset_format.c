@@ -63,8 +63,8 @@ static gf_status read_ids(const gf_record *r, const cJSON *array, const char *ke
             return gf_record_fail(r, "%s[%lld] is not an integer", key, (long long)i);
         const double v = e->valuedouble;
         if (v != also && !(v >= 0 && v < (double)end))
-            return gf_record_fail(r, "%s[%lld] is %.17g, outside the vocabulary of %lld tokens", key,
-                                  (long long)i, v, (long long)end);
+            return gf_record_fail(r, "%s[%lld] is %.17g, outside the vocabulary of %lld tokens",
+                                  key, (long long)i, v, (long long)end);
         out[i++] = (int32_t)v;
     }
     return GF_OK;

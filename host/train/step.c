@@ -40,7 +40,8 @@ static gf_status name_nonfinite(gf_trainer *t, int64_t step, gf_err *err)
     }
     m->be->check = false;
     if (st != GF_ENUMERIC)
-        return gf_fail(err, GF_ENUMERIC, "step %lld: a gradient is not finite", (long long)step);
+        return gf_fail(err, GF_ENUMERIC, "step %lld: a loss or a gradient is not finite",
+                       (long long)step);
     const gf_example *e = example_at(t, m->be->bad_row);
     char layer[32] = "the embedding";
     if (m->at_layer == m->cfg->L)
