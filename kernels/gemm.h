@@ -2,10 +2,10 @@
  *
  *     C[m, columns of group g] = init + sum over g's segments of part_s[m,:] . op(B_s)
  *
- * Each element of C is one f32 accumulator that takes its products in ascending k, segment after
- * segment; that order is all that the arithmetic depends on, so an element has the same bits for
- * every m, tile, thread and partition. K is never split over threads; where it is cut into blocks
- * the sums are parked in memory as f32, which rounds nothing.
+ * Each element of C is an f32 sum of its products in ascending k, segment after segment, in chains
+ * of gf_chain words; that order is all that the arithmetic depends on, so an element has the same
+ * bits for every m, tile, thread and partition. K is never split over threads; where it is cut into
+ * blocks the sums are parked in memory as f32, which rounds nothing.
  *
  * B is read as it is stored (any type of tensor.h) and packed into panels on the way, once for
  * all rows of C. A "word" is 4 bytes: an f32, or two neighbouring k of bf16 where the CPU
@@ -121,6 +121,16 @@ GF_ISA_LIST(X)
  * [word % DEPTH]. So a row of words is copied by the line, and transposed nowhere. */
 #define GF_DEPTH 16
 #define GF_CACHE_LINE 64
+
+/* Words of k that are summed in registers before the sum is added to the tile's memory. The error
+ * of a sum grows with the length of its chain: short ones are several times more accurate than one
+ * of a whole width, and at 192 the additions take about 1 % of an f32 product's time. bf16
+ * products, whose inputs are a thousand times coarser, keep long ones. Chains end at the multiples
+ * of this and at the end of a run; blocks of k begin there. */
+static inline int64_t gf_chain(bool pair)
+{
+    return pair ? 576 : 192; /* whole GF_DEPTHs, whole quantised blocks */
+}
 
 static inline int64_t gf_panel_at(int64_t row, int64_t word)
 {

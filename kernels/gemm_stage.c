@@ -1,10 +1,12 @@
 /* gemm_stage.c - contract: gemm_stage.h. */
 #include "gemm_stage.h"
 
-enum {
-    BLOCK = 576,      /* words of k in a block: a panel of A is 27 KiB, half of an L1 */
-    FEW_BLOCK = 1024, /* the same for a few rows: all that fits */
-};
+/* Words of k in a block, whole chains: a panel of A of 27 KiB is half of an L1; with a few rows
+ * there is nothing but B, and f32 takes what fits. */
+static int64_t block_words(const gf_gemm_plan *p)
+{
+    return p->g->m <= GF_FEW && p->word != GF_WORD_PAIR ? 960 : 576;
+}
 
 /* ---- blocks of k
  * ---------------------------------------------------------------------------------- */
@@ -59,10 +61,10 @@ bool GF_CPU(next_block)(const gf_gemm_plan *p, gf_gemm_block *b)
         for (int i = 0; i < b->parts; i++)
             total += p->words[b->first_part + i];
     }
-    /* Equal blocks, cut at multiples of 32 words: whole quantised blocks in either word. */
-    const int64_t most = p->g->m <= GF_FEW ? FEW_BLOCK : BLOCK;
+    /* About equal blocks, cut where chains end: how a product is cut then shows in no bit. */
+    const int64_t most = block_words(p), chain = gf_chain(p->word == GF_WORD_PAIR);
     const int64_t count = (total + most - 1) / most;
-    const int64_t size = count ? ((total + count - 1) / count + 31) / 32 * 32 : 0;
+    const int64_t size = count ? ((total + count - 1) / count + chain - 1) / chain * chain : 0;
     b->end = b->begin + size < total ? b->begin + size : total;
     b->last = b->end == total && b->first_part + b->parts == p->g->parts;
     b->masked_segment =

@@ -100,6 +100,22 @@ INLINE vec multiply_word(const bool pair, vec a, vec b, vec c)
     return multiply_add(a, b, c);
 }
 
+/* t = c, or t += c if `again`; then c = 0. */
+INLINE void fold(vec c[GF_MR][NV_MOST], const int mr, const int nv, float *t, int64_t ldt,
+                 bool again)
+{
+    UNROLL
+    for (int i = 0; i < mr; i++)
+        for (int j = 0; j < nv; j++) {
+            float *to = t + i * ldt + j * GF_VL;
+            vec sum = c[i][j];
+            if (again)
+                sum += load(to);
+            store(to, sum);
+            c[i][j] = (vec){0};
+        }
+}
+
 INLINE void tile(const bool pair, const int mr, const int nv, const gf_runs *r, const float *b,
                  float *t, int64_t ldt, bool again)
 {
@@ -107,10 +123,10 @@ INLINE void tile(const bool pair, const int mr, const int nv, const gf_runs *r, 
     UNROLL
     for (int i = 0; i < mr; i++)
         for (int j = 0; j < nv; j++)
-            c[i][j] = again ? load(t + i * ldt + j * GF_VL) : (vec){0};
+            c[i][j] = (vec){0};
     for (int run = 0; run < 2; run++) {
         const float *a = r->a + gf_panel_at(0, r->begin[run]);
-        int64_t n = GF_DEPTH - r->begin[run] % GF_DEPTH;
+        int64_t n = GF_DEPTH - r->begin[run] % GF_DEPTH, at = r->begin[run];
         for (int64_t k = r->k[run]; k > 0; k -= n, n = GF_DEPTH) {
             n = n < k ? n : k;
             if (r->ahead) {
@@ -129,12 +145,15 @@ INLINE void tile(const bool pair, const int mr, const int nv, const gf_runs *r, 
                 }
             }
             a += (GF_MR - 1) * GF_DEPTH;
+            at += n;
+            if (at % gf_chain(pair) == 0 || n == k) {
+                fold(c, mr, nv, t, ldt, again);
+                again = true;
+            }
         }
     }
-    UNROLL
-    for (int i = 0; i < mr; i++)
-        for (int j = 0; j < nv; j++)
-            store(t + i * ldt + j * GF_VL, c[i][j]);
+    if (!again) /* no word at all */
+        fold(c, mr, nv, t, ldt, false);
 }
 
 INLINE void tile_f32(const int mr, const int nv, const gf_runs *r, const float *b, float *t,

@@ -44,7 +44,10 @@ const char *gf_status_text(gf_status status)
 
 void *gf_alloc(size_t count, size_t size, gf_err *err)
 {
-    void *p = calloc(count ? count : 1, size ? size : 1);
+    uint64_t bytes;
+    void *p = NULL;
+    if (gf_mul(count, size, &bytes) && bytes <= PTRDIFF_MAX)
+        p = calloc(count ? count : 1, size ? size : 1);
     if (!p)
         gf_fail(err, GF_ENOMEM, "out of memory: %zu x %zu bytes", count, size);
     return p;
@@ -54,7 +57,7 @@ void *gf_realloc(void *old, size_t count, size_t size, gf_err *err)
 {
     uint64_t bytes;
     void *p = NULL;
-    if (gf_mul(count, size, &bytes))
+    if (gf_mul(count, size, &bytes) && bytes <= PTRDIFF_MAX)
         p = realloc(old, bytes ? bytes : 1);
     if (!p)
         gf_fail(err, GF_ENOMEM, "out of memory: %zu x %zu bytes", count, size);
