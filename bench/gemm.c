@@ -42,8 +42,7 @@ static const shape shapes[] = {
 };
 static const gf_dtype types[] = {GF_F32, GF_BF16, GF_Q4_1};
 
-/* ---- oneDNN
- * ------------------------------------------------------------------------------------------- */
+/* ---- oneDNN --------------------------------------------------------------------------- */
 
 /* dnnl_sgemm of the C API: row-major, 0 on success. Only f32: its bf16 needs primitives. */
 typedef int sgemm_fn(char transa, char transb, int64_t m, int64_t n, int64_t k, float alpha,
@@ -69,8 +68,7 @@ static sgemm_fn *find_sgemm(int threads)
     return sgemm;
 }
 
-/* ---- one product
- * ------------------------------------------------------------------------------------- */
+/* ---- one product ---------------------------------------------------------------------- */
 
 typedef struct {
     const shape *s;

@@ -16,8 +16,7 @@ enum {
 
 static volatile float sink; /* so that the sums are used */
 
-/* ---- bursts: each returns its operations
- * ----------------------------------------------------------- */
+/* ---- bursts: each returns its operations ---------------------------------------------- */
 
 #if defined(__x86_64__)
 __attribute__((target("avx512f"), noinline)) static double burst_avx512(void)
@@ -126,8 +125,7 @@ double bench_peak(gf_backend *be, bool bf16)
     return j.operations / (bench_now() - start);
 }
 
-/* ---- copying
- * ------------------------------------------------------------------------------------------ */
+/* ---- copying -------------------------------------------------------------------------- */
 
 typedef struct {
     char *from, *to;

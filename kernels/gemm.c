@@ -33,8 +33,7 @@ typedef struct {
     gf_ahead ahead[2]; /* A and B */
 } work;
 
-/* ---- what comes next
- * ---------------------------------------------------------------------------------------- */
+/* ---- what comes next ------------------------------------------------------------------ */
 
 /* Adds rows [row, row + rows), elements [from, to) of an operand; returns their lines. */
 static int64_t add_source(gf_ahead *list, const gf_operand *o, int64_t row, int64_t rows,
@@ -86,8 +85,7 @@ static void look_ahead(work *w, const gf_gemm_stage *next)
         w->ahead[i].rate = (int)((lines[i] + calls - 1) / calls);
 }
 
-/* ---- packing a block
- * ------------------------------------------------------------------------------ */
+/* ---- packing a block ------------------------------------------------------------------ */
 
 /* The panel of A at row i of the chunk. */
 static void pack_panel(const work *w, int64_t i)
@@ -134,8 +132,7 @@ static int64_t pack_columns(const work *w, const gf_gemm_group *group, int64_t n
     return height;
 }
 
-/* ---- tiles
- * ---------------------------------------------------------------------------------------- */
+/* ---- tiles ---------------------------------------------------------------------------- */
 
 /* Where a tile lies. */
 typedef struct {
@@ -235,8 +232,7 @@ static void one_tile(const work *w, const place *at, const gf_runs *runs, const 
     leave_tile(p, at, t, ldt, w->now.k.last);
 }
 
-/* ---- the loops
- * ------------------------------------------------------------------------------------ */
+/* ---- the loops ------------------------------------------------------------------------ */
 
 /* Calls the sums of the tile behind `at` into the cache: a tile begins by reading them. */
 static void call_sums(const gf_gemm_plan *p, const place *at)
@@ -379,8 +375,7 @@ static void run_thread(void *ctx, int thread, int threads)
         GF_CPU(tile_fence)();
 }
 
-/* ---- the plan
- * ------------------------------------------------------------------------------------- */
+/* ---- the plan ------------------------------------------------------------------------- */
 
 /* Rows x columns of threads with the least work for the busiest one. Costs in cycles a word of k:
  * a tile 12, packing a panel of A 4, a strip of B 16. */

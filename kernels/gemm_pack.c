@@ -217,8 +217,7 @@ void GF_CPU(pack_a)(float *panel, int64_t begin, gf_word w, const gf_operand *a,
     }
 }
 
-/* ---- B as [n,k]: rows are columns of the product
- * -------------------------------------------------- */
+/* ---- B as [n,k]: rows are columns of the product -------------------------------------- */
 
 static void pack_strip_nt(float *dst, int64_t height, gf_word w, const gf_operand *b, int64_t n0,
                           int64_t n, int64_t k0, int64_t k, float *buf)
@@ -245,8 +244,7 @@ static void pack_strip_nt(float *dst, int64_t height, gf_word w, const gf_operan
     }
 }
 
-/* ---- B as [k,n]
- * ------------------------------------------------------------------------------------ */
+/* ---- B as [k,n] ----------------------------------------------------------------------- */
 
 enum { AHEAD = 16 }; /* rows: some 500 cycles of packing, a wait on memory */
 

@@ -8,8 +8,7 @@ static int64_t block_words(const gf_gemm_plan *p)
     return p->g->m <= GF_FEW && p->word != GF_WORD_PAIR ? 960 : 576;
 }
 
-/* ---- blocks of k
- * ---------------------------------------------------------------------------------- */
+/* ---- blocks of k ---------------------------------------------------------------------- */
 
 static int segment_of(const gf_gemm_group *group, int part)
 {
@@ -94,8 +93,7 @@ bool GF_CPU(part_in_block)(const gf_gemm_plan *p, const gf_gemm_block *b, int pa
     return true;
 }
 
-/* ---- stages
- * ---------------------------------------------------------------------------------------- */
+/* ---- stages --------------------------------------------------------------------------- */
 
 bool GF_CPU(next_stage)(const gf_gemm_plan *p, int64_t first, int64_t count, gf_gemm_stage *s)
 {

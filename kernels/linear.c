@@ -25,8 +25,7 @@ static columns columns_of(const gf_group *g)
     return c;
 }
 
-/* ---- forward
- * ---------------------------------------------------------------------------------------- */
+/* ---- forward -------------------------------------------------------------------------- */
 
 /* S = scale * drop(x) A^T of every layer: one product if they see the same x. */
 static void tails(gf_pool *pool, gf_tensor s, gf_tensor x, const gf_group *g, const gf_spans *row,
@@ -90,8 +89,7 @@ gf_status GF_CPU(group_linear_fwd)(gf_backend *be, gf_tensor y, gf_tensor s, gf_
     return GF_OK;
 }
 
-/* ---- backward
- * --------------------------------------------------------------------------------------- */
+/* ---- backward ------------------------------------------------------------------------- */
 
 /* P = scale * dy B of every layer. */
 static void back_tails(gf_pool *pool, gf_tensor p, gf_tensor dy, const gf_group *g)

@@ -49,8 +49,7 @@ static space space_of(gf_pool *pool, int thread)
     return s;
 }
 
-/* ---- fixed point
- * ------------------------------------------------------------------------------------ */
+/* ---- fixed point ---------------------------------------------------------------------- */
 
 static uint32_t magnitude_bits(float g)
 {
@@ -112,8 +111,7 @@ static uint32_t merge(uint32_t a, uint32_t b)
     return (x > y ? x : y) | ((a | b) & NOT_FINITE);
 }
 
-/* ---- panels
- * ----------------------------------------------------------------------------------------- */
+/* ---- panels --------------------------------------------------------------------------- */
 
 /* Ranks in panels of equal height, so that r = 16 is 8 + 8 and not 12 + 4. */
 static int64_t panel_height(int64_t r)
@@ -164,8 +162,7 @@ static void pack_wide(float *dst, const gf_linear_grad *g, const chunk *c, int64
     }
 }
 
-/* ---- tiles
- * ------------------------------------------------------------------------------------------ */
+/* ---- tiles ---------------------------------------------------------------------------- */
 
 /* Adds a tile [rows][NR] to out, rows being ranks from r0 on and columns from n0 on. */
 static uint32_t add_tile(const batch *b, const gf_linear_grad *g, const float *tile, int64_t r0,
@@ -235,8 +232,7 @@ static void run_thread(void *ctx, int thread, int threads)
         }
 }
 
-/* ---- batches of chunks
- * ------------------------------------------------------------------------------ */
+/* ---- batches of chunks ---------------------------------------------------------------- */
 
 /* The greatest |g| of a chunk of a weight, over all threads, goes into the counters. */
 static void count(const batch *b)

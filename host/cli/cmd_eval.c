@@ -111,6 +111,7 @@ out:
     free(nll);
     gf_dataset_free(&data);
     gf_session_close(&s);
+    gf_print_error(st, err);
     gf_comm_close(&comm);
     return st;
 }

@@ -297,6 +297,7 @@ gf_status gf_cmd_train(const gf_options *o, gf_err *err)
     if (r.comm.rank == 0)
         gf_progress_end(&r.progress);
 out:
+    gf_print_error(st, err);
     close_run(&r);
     return st;
 }

@@ -5,6 +5,11 @@
 
 #include "cli/options.h"
 
+/* Prints what failed as one line, whatever text from a file stands in it; the first call alone.
+ * main does so at the end; a command of several ranks before it leaves them, since mpirun ends all
+ * that are still there when the first one exits. */
+void gf_print_error(gf_status status, gf_err *err);
+
 gf_status gf_cmd_data(const gf_options *o, gf_err *err);
 gf_status gf_cmd_plan(const gf_options *o, gf_err *err);
 gf_status gf_cmd_train(const gf_options *o, gf_err *err);

@@ -30,15 +30,6 @@ static gf_status print_help(const gf_options *o, gf_err *err)
     return st;
 }
 
-/* One line, whatever text from a file stands in it. */
-static void print_error(gf_status status, gf_err *err)
-{
-    for (char *c = err->text; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 0x7f)
-            *c = ' ';
-    fprintf(stderr, "graft: %s\n", err->text[0] ? err->text : gf_status_text(status));
-}
-
 /* Closed standard streams are filled, or the first file opened would take their place and what is
  * meant for stderr would go into it. Read-only: a result for a closed stdout is still an error. */
 static void fill_streams(void)
@@ -69,7 +60,7 @@ int main(int argc, char *argv[])
     if ((fflush(stdout) != 0 || ferror(stdout)) && st == GF_OK)
         st = gf_fail(&err, GF_EIO, "the result could not be written to standard output");
     if (st != GF_OK)
-        print_error(st, &err);
+        gf_print_error(st, &err);
     gf_options_free(&o);
     return gf_exit_code(st);
 }

@@ -372,8 +372,7 @@ Test(linear, no_dx_when_nobody_needs_it)
     }
 }
 
-/* ---- the same bits
- * -------------------------------------------------------------------------------- */
+/* ---- the same bits -------------------------------------------------------------------- */
 
 static void same_gradients(const rig *a, const rig *b)
 {
@@ -446,8 +445,7 @@ Test(linear, neighbours_do_not_show)
         }
 }
 
-/* ---- derivatives
- * ------------------------------------------------------------------------------------ */
+/* ---- derivatives ---------------------------------------------------------------------- */
 
 /* sum of y * dy: what dy is the gradient of. */
 static double objective(const rig *g)
@@ -504,8 +502,7 @@ Test(linear, backward_is_the_derivative)
         }
 }
 
-/* ---- counters and dropout
- * ----------------------------------------------------------------------------- */
+/* ---- counters and dropout ------------------------------------------------------------- */
 
 Test(linear, counts_magnitudes_and_what_is_not_finite)
 {

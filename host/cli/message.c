@@ -1,0 +1,16 @@
+/* message.c - the one line on stderr for what failed. Contract: commands.h. */
+#include "cli/commands.h"
+
+#include <stdio.h>
+
+void gf_print_error(gf_status status, gf_err *err)
+{
+    static bool said;
+    if (status == GF_OK || said)
+        return;
+    said = true;
+    for (char *c = err->text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
+    fprintf(stderr, "graft: %s\n", err->text[0] ? err->text : gf_status_text(status));
+}
