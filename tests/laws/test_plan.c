@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static const char *const options[] = {
     "--precision fp32", "--precision bf16", "--lora-r 4 --target-modules q_proj,v_proj",
@@ -77,4 +78,35 @@ Test(plan, what_does_not_fit_is_refused)
     cr_assert_eq(run(NULL, "test -e %s/out", scratch), 1, "a refused run left a folder");
     scratch_remove(scratch);
     free(dir);
+}
+
+/* What graft does not allocate itself is one stated reserve: plan and resident peak agree within 5
+ * %. */
+Test(plan, the_reserve_holds)
+{
+#ifdef __SANITIZE_ADDRESS__
+    cr_skip_test("a sanitizer's own memory is not planned");
+#endif
+    if (!smollm2_path())
+        cr_skip_test("no SmolLM2 GGUF file (GRAFT_SMOLLM2)");
+    char *scratch = scratch_make(), *text;
+    char *args = gf_format(NULL,
+                           "--model %s --data %s/../tools/demo/graft-faq.jsonl --max-steps 1 "
+                           "--precision bf16",
+                           smollm2_path(), GRAFT_TESTS);
+    cr_assert_eq(run_stdout(&text, GRAFT_BIN " plan %s", args), 0);
+    const char *all = strstr(text, "in all");
+    cr_assert(all && strchr(all, '('), "%s", text);
+    const double planned = strtod(strchr(all, '(') + 1, NULL);
+    free(text);
+    cr_assert_eq(run(&text, GRAFT_BIN " train %s --output-dir %s/out", args, scratch), 0, "%s",
+                 text);
+    struct rusage usage;
+    getrusage(RUSAGE_CHILDREN, &usage);
+    const double used = 1024.0 * (double)usage.ru_maxrss;
+    cr_assert_float_eq(used, planned, 0.05 * planned, "planned %.0f bytes, resident %.0f", planned,
+                       used);
+    free(text);
+    free(args);
+    scratch_remove(scratch);
 }
