@@ -67,8 +67,7 @@ static inline int64_t att_first(const att_args *a, int64_t pos)
 
 static inline void *att_head(gf_tensor x, int64_t t, int64_t h)
 {
-    const int64_t size =
-        x.dtype == GF_F32 ? 4 : 2; /* bytes: f32 or bf16, the front door saw to it */
+    const int64_t size = x.dtype == GF_F32 ? 4 : 2; /* bytes; f32 or bf16: the front door's check */
     return (char *)x.data + (t * x.stride + h * x.dim[2]) * size;
 }
 

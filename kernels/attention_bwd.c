@@ -10,19 +10,19 @@
 #define QUERIES 64 /* of a tile where keys are outside; P and dS are then QUERIES x KEYS */
 #define TILES 2    /* of keys that share one loading of the queries: half the traffic */
 
-/* A thread's scratch. Row r of the query side holds q, d_o and, per row, lse, delta and position.
- */
+/* A thread's scratch. Row r of the query side holds q, d_o and, per row, lse, delta
+ * and position. */
 typedef struct {
     const att_args *a;
     gf_span span;
-    float *q, *d_o;                     /* [rows,pitch], words along the width */
-    float *inner_q, *inner_d_o;         /* words along the rows; without pairs q and d_o */
-    float *lse, *delta;                 /* [rows] */
-    int64_t *pos;                       /* [rows] inside the span */
-    float *kt, *vt, *k; /* per tile: */ /* [pitch,KEYS] x 2, [KEYS,pitch] */
-    float *p, *ds;                      /* [rows or BLOCK,KEYS], words along the rows */
-    float *ds_keys;                     /* [BLOCK,KEYS], words along the keys, if pairs */
-    float *dq, *dk, *dv;                /* [rows,pitch], [KEYS,pitch] x 2 */
+    float *q, *d_o;             /* [rows,pitch], words along the width */
+    float *inner_q, *inner_d_o; /* words along the rows; without pairs q and d_o */
+    float *lse, *delta;         /* [rows] */
+    int64_t *pos;               /* [rows] inside the span */
+    float *kt, *vt, *k;         /* per tile: [pitch,KEYS] x 2, [KEYS,pitch] */
+    float *p, *ds;              /* [rows or BLOCK,KEYS], words along the rows */
+    float *ds_keys;             /* [BLOCK,KEYS], words along the keys, if pairs */
+    float *dq, *dk, *dv;        /* [rows,pitch], [KEYS,pitch] x 2 */
 } work;
 
 static float *take(float **scratch, int64_t n)
@@ -159,8 +159,7 @@ static void pack_keys(const work *w, int64_t k0, int64_t g, bool rows, int64_t t
         att_pack_rows(a, w->k + at, a->k, first, n, g);
 }
 
-/* ---- keys outside: dk, dv of TILES tiles of one k/v head, and dq if fused ---------------------
- */
+/* ---- keys outside: dk, dv of TILES tiles of one k/v head, and dq if fused ---------- */
 
 /* P and dS of the n loaded queries, the first being q0, against tile k0; adds them to dk and dv of
  * the tile and, if w->dq, to dq[n,pitch]. */
@@ -295,8 +294,7 @@ static void walk_keys(const att_args *a, const att_plan *p, att_deal *deal, floa
     }
 }
 
-/* ---- dq: one tile of queries of the heads of one k/v head -------------------------------------
- */
+/* ---- dq: one tile of queries of the heads of one k/v head -------------------------- */
 
 static void run_queries(work *w, float *scratch, int64_t h0, int64_t count, int64_t q0, int64_t nq)
 {
@@ -359,8 +357,7 @@ static void walk_queries(const att_args *a, const att_plan *p, att_deal *deal, f
     }
 }
 
-/* ---- the op -----------------------------------------------------------------------------------
- */
+/* ---- the op ------------------------------------------------------------------------ */
 
 typedef struct {
     att_args a;

@@ -92,13 +92,12 @@ static void pack_panel(const work *w, int64_t i)
 {
     const gf_gemm_plan *p = w->p;
     const int64_t rows = w->rows - i < GF_MR ? w->rows - i : GF_MR;
+    float *panel = w->a + i / GF_MR * w->panel;
     for (int j = 0; j < w->now.k.parts; j++) {
         const gf_gemm_part *part = &p->g->part[w->now.k.first_part + j];
         int64_t begin, end, k0, k;
         if (GF_CPU(part_in_block)(p, &w->now.k, w->now.k.first_part + j, &begin, &end, &k0, &k))
-            GF_CPU(pack_a)
-        (w->a + i / GF_MR * w->panel, begin, p->word, &part->a, part->mask, w->row + i, rows, k0,
-         k);
+            GF_CPU(pack_a)(panel, begin, p->word, &part->a, part->mask, w->row + i, rows, k0, k);
     }
 }
 
@@ -312,10 +311,9 @@ static void one_stage(work *w)
     const int64_t height = pack_columns(w, group, n0, n, &runs);
     if (height == 0 && !k->first && !k->last)
         return;
-    if (k->masked_segment >= 0)
-        for (int64_t i = 0; i < w->rows; i++)
-            GF_CPU(mask_bits)
-    (w->bits + i * MASK_BYTES, group->segment[k->masked_segment].mask, w->row + i, n0, n);
+    const gf_mask *mask = k->masked_segment < 0 ? NULL : group->segment[k->masked_segment].mask;
+    for (int64_t i = 0; mask && i < w->rows; i++)
+        GF_CPU(mask_bits)(w->bits + i * MASK_BYTES, mask, w->row + i, n0, n);
     if (is_few(w) && w->unpacked)
         pack_panel(w, 0);
     if (is_few(w))

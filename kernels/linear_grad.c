@@ -142,8 +142,8 @@ static void pack_wide(float *dst, const gf_linear_grad *g, const chunk *c, int64
                       float *buf)
 {
     if (!g->mask) {
-        GF_CPU(pack_b)
-        (dst, c->tokens, GF_WORD_F32, &g->wide, true, n0, n, c->first, c->tokens, buf);
+        const int64_t k = c->tokens;
+        GF_CPU(pack_b)(dst, k, GF_WORD_F32, &g->wide, true, n0, n, c->first, k, buf);
         return;
     }
     float row[WIDE] = {0};
@@ -199,14 +199,14 @@ static uint32_t one_gradient(const batch *b, const gf_linear_grad *g, const chun
             pack_wide(s->wide, g, c, n0, n, s->buf);
             for (int64_t j = 0; j < n; j += GF_NR) {
                 const int64_t columns = n - j < GF_NR ? n - j : GF_NR;
+                const int nv = columns > GF_VL ? 2 : 1;
                 gf_runs runs = {.k = {c->tokens, 0}, .a = s->tail};
                 for (int64_t i = 0; i < r; i += height) {
-                    float tile[GF_MR * GF_NR];
+                    float t[GF_MR * GF_NR];
                     const int64_t rows = r - i < height ? r - i : height;
-                    GF_CPU(tile)
-                    (GF_WORD_F32, (int)rows,
-                     columns > GF_VL ? 2 : 1)(&runs, s->wide + j * c->tokens, tile, GF_NR, false);
-                    stat = merge(stat, add_tile(b, g, tile, r0 + i, rows, n0 + j, columns));
+                    gf_tile_fn *const tile = GF_CPU(tile)(GF_WORD_F32, (int)rows, nv);
+                    tile(&runs, s->wide + j * c->tokens, t, GF_NR, false);
+                    stat = merge(stat, add_tile(b, g, t, r0 + i, rows, n0 + j, columns));
                     runs.a += gf_panel_size(c->tokens);
                 }
             }

@@ -252,8 +252,8 @@ static int64_t visible_pairs(const gf_spans *row, int64_t window)
         const int64_t first = row->span[i].kv_len - row->span[i].len + 1,
                       last = row->span[i].kv_len;
         const int64_t w = window > 0 && window < last ? window : last;
-        const int64_t ramp_end =
-            first > w ? first - 1 : w; /* queries up to here see pos + 1 keys */
+        /* queries up to here see pos + 1 keys */
+        const int64_t ramp_end = first > w ? first - 1 : w;
         if (first <= ramp_end)
             sum += (first + ramp_end) * (ramp_end - first + 1) / 2;
         sum += w * (last - ramp_end);

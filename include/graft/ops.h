@@ -18,7 +18,8 @@
  *     on N, on where it stands, on threads (law 3). Sums run over k in one fixed order;
  *   - an op allocates nothing and touches only the tensors it is given and the backend's scratch;
  *   - the front door (kernels/ops.c) has checked shapes and dtypes before a twin runs;
- *   - errors: GF_ESHAPE from the front door, GF_EDEVICE from a device, text in be->err. */
+ *   - errors: GF_ESHAPE from the front door, GF_ENUMERIC from it if be->check asks for that,
+ *     GF_EDEVICE from a device; text in be->err. */
 #ifndef GRAFT_OPS_H
 #define GRAFT_OPS_H
 
@@ -26,8 +27,7 @@
 
 typedef struct gf_backend gf_backend;
 
-/* ---- what an op works on besides tensors ------------------------------------------------------
- */
+/* ---- what an op works on besides tensors ------------------------------------------- */
 
 /* One example inside a row (training: kv_start == start, kv_len == len). While generating, `start`
  * and `len` are the new tokens in q, and k/v hold kv_len tokens from kv_start on, of which the new
@@ -86,13 +86,14 @@ typedef struct {
 #define GF_CHUNK 512
 
 /* ---- the ops ------------------------------------------------------------------------------------
- * One line declares the op's type and its front door; kernels/cpu.h and the CUDA twin declare
- * gf_cpu_NAME and gf_cuda_NAME of the same type. */
+ * One line declares the op's type and its front door. The twins have the same type: kernels/cpu.h
+ * declares one for each instruction set, gf_plain_NAME, gf_avx2_NAME, ...; CUDA's will be
+ * gf_cuda_NAME. */
 #define GF_OP(name, ...)                                                                           \
     typedef gf_status gf_##name##_fn(gf_backend *be, __VA_ARGS__);                                 \
     gf_##name##_fn gf_##name
 
-/* The list of ops, in the order in which a training step first uses them. */
+/* The list of ops: those of a forward pass in its order, of a backward pass, of an update. */
 /* clang-format off */
 #define GF_OPS(X) \
     X(embed_fwd) \
@@ -132,8 +133,9 @@ GF_OP(rmsnorm_bwd, gf_tensor dx, gf_tensor dy, gf_tensor into, gf_tensor x, gf_t
 /* y = x W^T + bias + scale (drop(x) A^T) B^T (+ residual), all layers of the group side by side.
  *   y [N,n] out f32|bf16   s [N,R] out x's dtype: scale * drop(x) A^T, kept for the backward pass
  *   (none without adapters)   x [N,k] f32|bf16   residual [N,n] f32 or none; may be y
- * x's dtype is the precision of the products: f32, or bf16 x bf16 with f32 sums. The sum over k and
- * then over R continues in one accumulator (K-extension). Source: Hu et al. 2021, eq. 3. */
+ * x's dtype is the precision of the products: f32, or bf16 x bf16 with f32 sums. One f32 sum starts
+ * from residual + bias and goes on over k, then over R (K-extension), in short chains
+ * (kernels/gemm.h); nothing in between is rounded to y's dtype. Source: Hu et al. 2021, eq. 3. */
 GF_OP(group_linear_fwd, gf_tensor y, gf_tensor s, gf_tensor x, gf_tensor residual,
       const gf_group *g, const gf_spans *row, gf_dropout drop);
 
@@ -156,7 +158,9 @@ GF_OP(rope, gf_tensor x, gf_tensor cos, gf_tensor sin, int direction);
  *   t - window < u if window > 0 (positions inside the span);   o = softmax(score) v
  *   o [N,H,K] out q's dtype   lse [N,H] out f32: log of the softmax's denominator (natural)
  *   q [N,H,K]   k, v [M,G,K] f32|bf16, M >= every kv_start + kv_len
- * Tiles start at each span. Source: Dao 2023 (FlashAttention-2), algorithm 1. */
+ * K is a multiple of 8 up to 512. Tiles start at each span. On avx512bf16, where q, k and v are
+ * bf16, so are softmax's numerators on their way to the product with v, and in the backward pass
+ * P and dS: kernels/attention.h. Source: Dao 2023 (FlashAttention-2), algorithm 1. */
 GF_OP(attention_fwd, gf_tensor o, gf_tensor lse, gf_tensor q, gf_tensor k, gf_tensor v,
       const gf_spans *row, float scale, int64_t window, float cap);
 
@@ -208,8 +212,7 @@ GF_OP(adamw, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor g, double scal
 /* x = 0, any dtype. */
 GF_OP(zero, gf_tensor x);
 
-/* ---- a backend ----------------------------------------------------------------------------------
- */
+/* ---- a backend --------------------------------------------------------------------- */
 
 typedef struct {
     const char *name; /* "avx512bf16", "avx512", "avx2", "plain", later "cuda" */
