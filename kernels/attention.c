@@ -56,8 +56,8 @@ top_rows(const unit *u, const att_mask *mask, int64_t from, int64_t to, bool ful
     }
 }
 
-/* Exponentials j.. of a row as words, in place: pairs take half, so they lie behind what is read.
- */
+/* Exponentials j.. of a row as words, in place: pairs take half, so they lie behind what
+ * is read. */
 static inline void put_words(const att_args *a, float *row, int64_t j, v16 p)
 {
 #if V_PAIRS
@@ -70,8 +70,8 @@ static inline void put_words(const att_args *a, float *row, int64_t j, v16 p)
     v_store(row + j, p);
 }
 
-/* Exponentials below m[i], as words, 0 where masked; sum[i] is what row i adds to its denominator.
- */
+/* Exponentials below m[i], as words, 0 where masked; sum[i] is what row i adds to
+ * its denominator. */
 __attribute__((always_inline)) static inline void soften_rows(const unit *u, const att_mask *mask,
                                                               int64_t from, int64_t to, bool full,
                                                               const float *m, float *sum)

@@ -18,8 +18,7 @@ static inline bool att_mine(att_deal *d, double cost)
     return middle >= d->lo && middle < d->hi;
 }
 
-/* ---- backward: fused or split ------------------------------------------------------------------
- */
+/* ---- backward: fused or split ------------------------------------------------------ */
 
 /* A k/v head of an example whose cost lies wholly inside a thread's even share of the total, and
  * whose dq fits, is that thread's, fused; the others are split between all. */
@@ -52,8 +51,8 @@ static inline int att_fused_owner(const att_args *a, const att_plan *p, gf_span 
     return -1;
 }
 
-/* Sums, over all heads, the cost of those that threads below `thread` run fused, and of all such.
- */
+/* Sums, over all heads, the cost of those that threads below `thread` run fused, and of
+ * all such. */
 static inline void att_fused_costs(const att_args *a, const att_plan *p, int thread, double *below,
                                    double *all)
 {

@@ -114,8 +114,7 @@ GF_ISA_LIST(X)
 #undef X
 
 #ifdef GF_ISA
-/* ---- the parts of it, also used by the gradients ------------------------------------------------
- */
+/* ---- the parts of it, also used by the gradients ----------------------------------- */
 
 /* A panel of A holds MR rows, DEPTH words of one behind those of the other: [word / DEPTH][row]
  * [word % DEPTH]. So a row of words is copied by the line, and transposed nowhere. */
@@ -168,8 +167,8 @@ typedef void gf_tile_fn(const gf_runs *r, const float *b, float *t, int64_t ldt,
 gf_tile_fn *GF_CPU(tile)(gf_word w, int mr, int nv); /* mr 1 to MR, nv 1 or 2; mr to FEW, 8 */
 
 /* c = t [rows][columns], columns <= NR, as f32 or as bf16, half to even; past the caches if
- * `stream`. Where the CPU rounds to bf16 itself, subnormals become zero, as its products have them.
- */
+ * `stream`. Where the CPU rounds to bf16 itself, subnormals become zero, as its products
+ * have them. */
 void GF_CPU(tile_out)(gf_dtype type, void *c, int64_t ldc, const float *t, int64_t ldt, int rows,
                       int columns, bool stream);
 void GF_CPU(tile_fence)(void); /* orders what was streamed before what this thread writes next */

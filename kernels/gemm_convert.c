@@ -55,8 +55,7 @@ static void halves_to_f32(float *out, const uint16_t *in, int64_t n)
         out[i] = gf_f16_to_f32(in[i]);
 }
 
-/* ---- quantised blocks: 32 numbers of 8 bits, then d * q (+ m) -----------------------------------
- */
+/* ---- quantised blocks: 32 numbers of 8 bits, then d * q (+ m) ---------------------- */
 
 #if defined(__AVX2__)
 typedef __m256i numbers;

@@ -11,8 +11,7 @@
 enum { LINE = 32 }; /* values: a quantised block, a strip, sixteen pairs */
 #define INLINE static inline __attribute__((always_inline))
 
-/* ---- 32 values of a row, as f32 -----------------------------------------------------------------
- */
+/* ---- 32 values of a row, as f32 ---------------------------------------------------- */
 
 typedef struct {
     __m512 low, high;
@@ -118,8 +117,7 @@ INLINE values line_as(const gf_word w, const gf_dtype t, const unsigned char *p)
     return v;
 }
 
-/* ---- B as [n,k] ---------------------------------------------------------------------------------
- */
+/* ---- B as [n,k] -------------------------------------------------------------------- */
 
 /* Sixteen columns of sixteen words. */
 INLINE void put_block(float *dst, __m512 r[16])
@@ -169,8 +167,7 @@ INLINE void strip_nt(float *dst, const gf_word w, const gf_dtype t, const unsign
     }
 }
 
-/* ---- B as [k,n] ---------------------------------------------------------------------------------
- */
+/* ---- B as [k,n] -------------------------------------------------------------------- */
 
 #if GF_HAVE_PAIRS
 /* Two rows of k, interleaved; of the last odd one the other is zero. */
@@ -221,8 +218,7 @@ INLINE void strips_nn(float *dst, int64_t height, const gf_word w, const gf_dtyp
     }
 }
 
-/* ---- one instance for every type ----------------------------------------------------------------
- */
+/* ---- one instance for every type --------------------------------------------------- */
 
 typedef struct {
     float *dst;

@@ -98,8 +98,7 @@ static void transpose(float *dst, int64_t ldd, const char *src, int64_t step, in
 }
 #endif
 
-/* ---- rows as words ------------------------------------------------------------------------------
- */
+/* ---- rows as words ----------------------------------------------------------------- */
 
 static int64_t element_bytes(gf_dtype t, int64_t n) /* n whole blocks */
 {

@@ -35,8 +35,7 @@ static int open_again(int dir, const char *path, int flags, mode_t mode)
     return fd;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------- */
 
 static gf_status open_input(int *fd, struct stat *info, const char *path, gf_err *err)
 {
@@ -126,8 +125,7 @@ void gf_file_unmap(gf_map *m)
     *m = (gf_map){0};
 }
 
-/* ---- paths and folders ------------------------------------------------------------------------
- */
+/* ---- paths and folders ------------------------------------------------------------- */
 
 bool gf_file_exists(const char *path)
 {
@@ -171,8 +169,8 @@ gf_status gf_dir_sync(const char *path, gf_err *err)
 {
     gf_status st = GF_OK;
     const int fd = open_again(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-    /* A folder that may be written but not read can't be opened; EINVAL: a file system without it.
-     */
+    /* A folder that may be written but not read can't be opened; EINVAL: a file system
+     * without it. */
     if (fd < 0 ? errno != EACCES : fsync(fd) != 0 && errno != EINVAL)
         st = fail_write(err, path);
     if (fd >= 0)
@@ -260,8 +258,7 @@ const char *gf_path_name(const char *path)
     return slash ? slash + 1 : path;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing ----------------------------------------------------------------------- */
 
 struct gf_out {
     int fd; /* -1 once a write has failed and the temporary file is gone */

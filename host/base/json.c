@@ -29,8 +29,7 @@ gf_status gf_json_read(cJSON **out, const char *path, gf_err *err)
     return st;
 }
 
-/* ---- typed members ----------------------------------------------------------------------------
- */
+/* ---- typed members ----------------------------------------------------------------- */
 
 const char *gf_json_kind(const cJSON *item)
 {
@@ -133,8 +132,7 @@ gf_status gf_json_string(const char **out, const cJSON *obj, const char *key, co
     return GF_OK;
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing ----------------------------------------------------------------------- */
 
 gf_status gf_json_quote(gf_buf *b, const char *s, size_t n, gf_err *err)
 {

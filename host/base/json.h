@@ -37,8 +37,8 @@ gf_status gf_json_string(const char **out, const cJSON *obj, const char *key, co
 /* What an item is, for messages: "a string", "an array", "true". */
 const char *gf_json_kind(const cJSON *item);
 
-/* Appends `s` (UTF-8, n bytes) as a JSON string with quotes, non-ASCII raw. Not UTF-8: GF_EINPUT.
- */
+/* Appends `s` (UTF-8, n bytes) as a JSON string with quotes, non-ASCII raw. Not
+ * UTF-8: GF_EINPUT. */
 gf_status gf_json_quote(gf_buf *b, const char *s, size_t n, gf_err *err);
 /* Appends a double so that it reads back exactly: the shortest of %.15g, %.16g, %.17g that does;
  * NaN and Inf are null. */

@@ -38,8 +38,7 @@ typedef struct {
 
 static gf_status value(checker *c);
 
-/* ---- messages ---------------------------------------------------------------------------------
- */
+/* ---- messages ---------------------------------------------------------------------- */
 
 /* Columns are characters, from 1. */
 static gf_status fail_at(const checker *c, const char *at, const char *what)
@@ -79,8 +78,7 @@ static gf_status fail_char(const checker *c, const char *want)
     return fail_at(c, c->at, text);
 }
 
-/* ---- keys -------------------------------------------------------------------------------------
- */
+/* ---- keys -------------------------------------------------------------------------- */
 
 static int hex_digit(char ch)
 {
@@ -218,8 +216,7 @@ static gf_status add_key(checker *c, uint64_t object, const char *raw, size_t le
     return GF_OK;
 }
 
-/* ---- grammar ----------------------------------------------------------------------------------
- */
+/* ---- grammar ----------------------------------------------------------------------- */
 
 static void space(checker *c)
 {

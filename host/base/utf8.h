@@ -1,5 +1,5 @@
-/* utf8.h - UTF-8 as Unicode defines it: no overlong forms, no surrogates, nothing beyond U+10FFFF.
- */
+/* utf8.h - UTF-8 as Unicode defines it: no overlong forms, no surrogates, nothing
+ * beyond U+10FFFF. */
 #ifndef GRAFT_HOST_BASE_UTF8_H
 #define GRAFT_HOST_BASE_UTF8_H
 

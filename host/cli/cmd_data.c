@@ -83,8 +83,7 @@ static gf_status show(const gf_dataset *d, const gf_session *s, gf_err *err)
     return GF_OK;
 }
 
-/* ---- the command -------------------------------------------------------------------------------
- */
+/* ---- the command ------------------------------------------------------------------- */
 
 /* Examples over --max-length do not end the reading here: where training would refuse, the report
  * counts them. */

@@ -1,5 +1,5 @@
-/* cmd_info.c - `graft info`: what is in a model, an adapter or a checkpoint; what this machine has.
- */
+/* cmd_info.c - `graft info`: what is in a model, an adapter or a checkpoint; what this
+ * machine has. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

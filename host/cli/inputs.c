@@ -8,8 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the adapter ------------------------------------------------------------------------------
- */
+/* ---- the adapter ------------------------------------------------------------------- */
 
 /* Splits "a,b,c"; empty items are refused. */
 static gf_status split_list(char ***item, int *count, const char *text, const char *option,
@@ -220,8 +219,7 @@ gf_status gf_inputs_adapter(gf_session *s, gf_err *err)
     return s->o->init_adapter ? from_adapter(s, err) : from_options(s, err);
 }
 
-/* ---- data, model, training --------------------------------------------------------------------
- */
+/* ---- data, model, training --------------------------------------------------------- */
 
 gf_status gf_inputs_data(gf_session *s, gf_dataset *data, gf_dataset *eval, gf_err *err)
 {

@@ -1,5 +1,5 @@
-/* inputs.h - what train and plan make of their options: the adapter to be, the data, the schedule.
- */
+/* inputs.h - what train and plan make of their options: the adapter to be, the data,
+ * the schedule. */
 #ifndef GRAFT_HOST_CLI_INPUTS_H
 #define GRAFT_HOST_CLI_INPUTS_H
 

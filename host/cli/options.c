@@ -72,8 +72,7 @@ static gf_status give(gf_options *o, const gf_option *p, const char *text, const
     return GF_OK;
 }
 
-/* ---- the command line --------------------------------------------------------------------------
- */
+/* ---- the command line -------------------------------------------------------------- */
 
 typedef struct {
     gf_options *o;
@@ -181,8 +180,7 @@ static gf_status parse_line(line *l, gf_err *err)
     return GF_OK;
 }
 
-/* ---- --config ----------------------------------------------------------------------------------
- */
+/* ---- --config ---------------------------------------------------------------------- */
 
 /* The text of a JSON value, as it would stand on the command line. */
 static gf_status config_text(gf_buf *text, const cJSON *value, const char *where, gf_err *err)
@@ -304,8 +302,7 @@ static gf_status read_config(gf_options *o, gf_err *err)
     return st;
 }
 
-/* ---- what must and what must not stand together -------------------------------------------------
- */
+/* ---- what must and what must not stand together ------------------------------------ */
 
 static gf_status check_required(const gf_options *o, gf_err *err)
 {

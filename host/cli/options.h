@@ -56,8 +56,8 @@ typedef struct {
 #define GF_FIELD_RESUME char * /* the checkpoint; NULL with given.resume: the last one */
 
 /* Every option as resolved. A field without value and default is NULL or 0; "auto" is 0. Options
- * that the command does not take have their defaults. Zero-initialise, free with gf_options_free.
- */
+ * that the command does not take have their defaults. Zero-initialise, free
+ * with gf_options_free. */
 typedef struct {
     gf_command command;
     bool help;    /* -h or --help was given: nothing else is checked */

@@ -1,5 +1,5 @@
-/* record.h - proof of how an adapter was made: run.json, and the options that a resume must keep.
- */
+/* record.h - proof of how an adapter was made: run.json, and the options that a resume
+ * must keep. */
 #ifndef GRAFT_HOST_CLI_RECORD_H
 #define GRAFT_HOST_CLI_RECORD_H
 

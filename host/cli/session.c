@@ -180,8 +180,7 @@ gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_
     return GF_OK;
 }
 
-/* ---- conversations -----------------------------------------------------------------------------
- */
+/* ---- conversations ----------------------------------------------------------------- */
 
 gf_status gf_session_conversation(cJSON **root, const cJSON **messages, const cJSON **tools,
                                   const char *path, gf_err *err)

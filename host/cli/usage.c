@@ -1,5 +1,5 @@
-/* usage.c - the option table told to people (--help) and to files (run.json). Contract: options.h.
- */
+/* usage.c - the option table told to people (--help) and to files (run.json).
+ * Contract: options.h. */
 #include "cli/option_table.h"
 
 #include <stdio.h>
@@ -118,8 +118,7 @@ gf_status gf_options_help(const gf_options *o, gf_buf *out, gf_err *err)
     return gf_buf_str(out, "\nNames may be written with dashes or underscores.\n", err);
 }
 
-/* ---- run.json -----------------------------------------------------------------------------------
- */
+/* ---- run.json ---------------------------------------------------------------------- */
 
 static gf_status json_string(gf_buf *out, const char *s, gf_err *err)
 {

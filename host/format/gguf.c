@@ -51,8 +51,7 @@ typedef struct {
     gf_err *err;
 } reader;
 
-/* ---- reading the bytes ------------------------------------------------------------------------
- */
+/* ---- reading the bytes ------------------------------------------------------------- */
 
 static gf_status fail_at(const reader *r, uint64_t at, const char *what)
 {
@@ -114,8 +113,7 @@ static gf_status take_name(reader *r, char **out, const char *what)
     return *out ? GF_OK : GF_ENOMEM;
 }
 
-/* ---- metadata ---------------------------------------------------------------------------------
- */
+/* ---- metadata ---------------------------------------------------------------------- */
 
 static gf_status take_type(reader *r, gf_kv_type *type)
 {
@@ -206,8 +204,7 @@ static gf_status take_metadata(reader *r, gf_gguf *g, uint64_t count)
     return check_keys(g, r->err);
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------
- */
+/* ---- tensors ----------------------------------------------------------------------- */
 
 static gf_status fail_tensor(const reader *r, const gf_entry *e, const char *what)
 {
@@ -311,8 +308,7 @@ static gf_status take_tensors(reader *r, gf_gguf *g, uint64_t count)
     return gf_source_index(s, r->err);
 }
 
-/* ---- the file ---------------------------------------------------------------------------------
- */
+/* ---- the file ---------------------------------------------------------------------- */
 
 static gf_status take_version(reader *r)
 {

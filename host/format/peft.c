@@ -70,8 +70,7 @@ typedef struct {
     gf_err *err;
 } config_file;
 
-/* ---- refusals ---------------------------------------------------------------------------------
- */
+/* ---- refusals ---------------------------------------------------------------------- */
 
 static gf_status refuse(const config_file *f, const cJSON *item, const char *why)
 {
@@ -140,8 +139,7 @@ static gf_status check_fixed(const config_file *f)
     return GF_OK;
 }
 
-/* ---- values -----------------------------------------------------------------------------------
- */
+/* ---- values ------------------------------------------------------------------------ */
 
 static gf_status fail_kind(const config_file *f, const cJSON *item, const char *key,
                            const char *want)
@@ -286,8 +284,7 @@ gf_status gf_peft_read_config(gf_peft_config *c, const char *path, gf_err *err)
     return st;
 }
 
-/* ---- freeing ----------------------------------------------------------------------------------
- */
+/* ---- freeing ----------------------------------------------------------------------- */
 
 static void free_names(char **list, int count)
 {

@@ -21,8 +21,7 @@ const gf_st_dtype gf_st_dtypes[GF_ST_DTYPES] = {
     {"I64", 64, GF_I64}, {"U64", 64, -1},
 };
 
-/* ---- one tensor -------------------------------------------------------------------------------
- */
+/* ---- one tensor -------------------------------------------------------------------- */
 
 typedef struct {
     const char *path;
@@ -135,8 +134,7 @@ static gf_status take_tensor(const described *d, gf_entry *e)
     return e->name ? GF_OK : GF_ENOMEM;
 }
 
-/* ---- one file ---------------------------------------------------------------------------------
- */
+/* ---- one file ---------------------------------------------------------------------- */
 
 static int by_offset(const void *a, const void *b)
 {
@@ -267,8 +265,7 @@ gf_status gf_safetensors_open(gf_source *s, const char *path, gf_err *err)
     return st;
 }
 
-/* ---- folders ----------------------------------------------------------------------------------
- */
+/* ---- folders ----------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b)
 {

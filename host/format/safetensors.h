@@ -18,8 +18,8 @@ gf_status gf_safetensors_open(gf_source *s, const char *path, gf_err *err);
 gf_status gf_safetensors_open_folder(gf_source *s, const char *dir, gf_err *err);
 
 /* Streaming writer: all names, dtypes and shapes first; then the data in the order that
- * gf_st_writer_next names (official order: dtype descending, then name). metadata: "format":"pt".
- */
+ * gf_st_writer_next names (official order: dtype descending, then name).
+ * metadata: "format":"pt". */
 typedef struct {
     const char *name;
     gf_dtype dtype; /* plain types only */

@@ -29,8 +29,8 @@ typedef struct {
     const int32_t *stop; /* ids that end the answer (they are part of the result) */
     int stops;
     /* The ids behind m->cache, room for cache_tokens of them; gf_generate keeps it up to date. With
-     * it a next call does not feed again what both texts begin with. NULL: every call starts anew.
-     */
+     * it a next call does not feed again what both texts begin with. NULL: every call
+     * starts anew. */
     int32_t *seen;
     /* Called with each new token; may be NULL. Returning false ends the answer. */
     bool (*emit)(void *ctx, int32_t id);

@@ -27,8 +27,7 @@ static gf_status size_key(const reader *r, const char *key, int64_t missing, int
     return gf_json_int(out, r->json, key, missing, 1, max, r->path, r->err);
 }
 
-/* ---- which family ------------------------------------------------------------------------------
- */
+/* ---- which family ------------------------------------------------------------------ */
 
 static gf_status no_family(const reader *r, const char *what, const char *name)
 {
@@ -58,8 +57,7 @@ static gf_status find_family(const reader *r, const gf_family **out)
     return *out ? GF_OK : no_family(r, "model_type", model_type);
 }
 
-/* ---- sizes and flags ---------------------------------------------------------------------------
- */
+/* ---- sizes and flags --------------------------------------------------------------- */
 
 static gf_status read_sizes(gf_config *c, const gf_family *f, const reader *r)
 {
@@ -131,8 +129,7 @@ static gf_status read_dtype(gf_config *c, const reader *r)
     return GF_OK;
 }
 
-/* ---- sliding windows ---------------------------------------------------------------------------
- */
+/* ---- sliding windows --------------------------------------------------------------- */
 
 static gf_status layer_types(gf_config *c, int64_t window, const cJSON *list, const reader *r)
 {
@@ -195,8 +192,7 @@ static gf_status read_windows(gf_config *c, const gf_family *f, const reader *r)
     return GF_OK;
 }
 
-/* ---- RoPE --------------------------------------------------------------------------------------
- */
+/* ---- RoPE -------------------------------------------------------------------------- */
 
 static gf_status rope_type(gf_rope_spec *o, const reader *p)
 {
@@ -310,8 +306,7 @@ static gf_status read_rope(gf_config *c, const gf_family *f, const reader *r)
     return GF_OK;
 }
 
-/* ---- special tokens ----------------------------------------------------------------------------
- */
+/* ---- special tokens ---------------------------------------------------------------- */
 
 static gf_status token_id(const reader *r, const char *key, int32_t missing, int32_t *out)
 {
@@ -395,8 +390,7 @@ out:
     return st;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------
- */
+/* ---- all of it --------------------------------------------------------------------- */
 
 static gf_status read_object(gf_config *c, const reader *r, const char *dir)
 {

@@ -38,8 +38,7 @@ static const gf_entry *tensor(const reader *r, const char *name)
     return gf_source_find(&r->g->source, name);
 }
 
-/* ---- sizes --------------------------------------------------------------------------------------
- */
+/* ---- sizes ------------------------------------------------------------------------- */
 
 static gf_status read_sizes(gf_config *c, reader *r)
 {
@@ -125,8 +124,7 @@ static gf_status read_windows(gf_config *c, const gf_family *f, reader *r)
     return GF_OK;
 }
 
-/* ---- RoPE ---------------------------------------------------------------------------------------
- */
+/* ---- RoPE -------------------------------------------------------------------------- */
 
 static gf_status read_yarn(gf_rope_spec *o, reader *r)
 {
@@ -200,8 +198,7 @@ static gf_status read_divisors(gf_config *c, const reader *r)
     return GF_OK;
 }
 
-/* ---- special tokens -----------------------------------------------------------------------------
- */
+/* ---- special tokens ---------------------------------------------------------------- */
 
 static gf_status token(const reader *r, const char *key, int32_t *out)
 {
@@ -224,8 +221,7 @@ static gf_status read_tokens(gf_config *c, const reader *r)
     return GF_OK;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------
- */
+/* ---- all of it --------------------------------------------------------------------- */
 
 static gf_status find_family(reader *r, const gf_family **out)
 {

@@ -1,6 +1,6 @@
 /* config.json and generation_config.json of a base that came from a GGUF, in the spelling of
- * transformers 4 (rope_theta, rope_scaling, torch_dtype), which 5 reads too; 4 does not know 5's.
- */
+ * transformers 4 (rope_theta, rope_scaling, torch_dtype), which 5 reads too; 4 does not
+ * know 5's. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +10,7 @@
 #include "base/json.h"
 #include "model/family.h"
 
-/* ---- RoPE divisors as llama3 parameters ---------------------------------------------------------
- */
+/* ---- RoPE divisors as llama3 parameters -------------------------------------------- */
 
 /* Largest relative difference between a file's f32 divisors and those of the formula: both carry a
  * few f32 roundings. */
@@ -96,8 +95,7 @@ static gf_status recover_scaling(gf_rope_spec *fit, const gf_rope_spec *r, const
     return st;
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------
- */
+/* ---- JSON -------------------------------------------------------------------------- */
 
 typedef struct {
     gf_buf buf;
@@ -181,8 +179,7 @@ static void close_object(writer *w)
     w->first = false;
 }
 
-/* ---- the two files ------------------------------------------------------------------------------
- */
+/* ---- the two files ----------------------------------------------------------------- */
 
 static void put_rope(writer *w, const gf_rope_spec *r)
 {

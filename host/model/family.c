@@ -127,8 +127,7 @@ void gf_family_list(char *buf, size_t size)
         at += (size_t)snprintf(buf + at, size - at, "%s%s", i > 0 ? ", " : "", families[i].name);
 }
 
-/* ---- checks that both readers share -----------------------------------------------------------
- */
+/* ---- checks that both readers share ------------------------------------------------ */
 
 static gf_status check_heads(const gf_config *c, const char *where, gf_err *err)
 {

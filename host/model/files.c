@@ -27,8 +27,7 @@ const gf_entry *gf_files_find(const gf_files *f, const char *name)
     return gf_source_find(&f->shards, name);
 }
 
-/* ---- checks -------------------------------------------------------------------------------------
- */
+/* ---- checks ------------------------------------------------------------------------ */
 
 static void shape_text(char *buf, size_t size, const int64_t *dim, int rank)
 {
@@ -106,8 +105,7 @@ out:
     return st;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------
- */
+/* ---- opening ----------------------------------------------------------------------- */
 
 static gf_status open_folder(gf_files *f, gf_err *err)
 {
@@ -176,8 +174,7 @@ void gf_files_close(gf_files *f)
     *f = (gf_files){0};
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------
- */
+/* ---- rows -------------------------------------------------------------------------- */
 
 int64_t gf_files_heads(const gf_files *f, gf_linear_id id)
 {

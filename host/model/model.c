@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- head: losses of the predicted tokens, and the gradient of the residual stream --------------
- */
+/* ---- head: losses of the predicted tokens, and the gradient of the residual stream - */
 
 /* Predicted tokens of a full row: all of them, or the last one while generating. */
 static int64_t most_predicted(const gf_model *m)

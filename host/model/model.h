@@ -22,8 +22,7 @@ typedef struct {
     int64_t predicted;  /* M: entries of index and label in use */
 } gf_row;
 
-/* ---- the network ------------------------------------------------------------------------------
- */
+/* ---- the network ------------------------------------------------------------------- */
 
 typedef struct {
     gf_tensor norm1, norm2;   /* [D] f32 */
@@ -31,8 +30,8 @@ typedef struct {
     gf_group qkv, o, gate_up, down;
 } gf_layer;
 
-/* What the backward pass of a layer needs (tier "cheap": norms' and GLU's outputs are made again).
- */
+/* What the backward pass of a layer needs (tier "cheap": norms' and GLU's outputs are
+ * made again). */
 typedef struct {
     gf_tensor x, rstd1;            /* [N,D] f32, [N] */
     gf_tensor qkv;                 /* [N,(H+2G)K]: rotated q, rotated k, v */
@@ -93,8 +92,8 @@ typedef struct {
  * be->tally of that row), commits the arena, lays out again and reads the weights. `files`,
  * `adapter`, `be` and `arena` must outlive the model. limit: bytes that the arena may take (0: no
  * limit); what does not fit is GF_EFIT with the numbers. plan_only stops after the dry run. The
- * adapter's values are the caller's to fill (gf_adapter_init or gf_adapter_read into value.data).
- */
+ * adapter's values are the caller's to fill (gf_adapter_init or gf_adapter_read
+ * into value.data). */
 gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *adapter,
                         gf_backend *be, gf_arena *arena, const gf_model_options *opt,
                         uint64_t limit, bool plan_only, gf_err *err);

@@ -22,8 +22,7 @@ static const cJSON *member(const cJSON *j, const char *key)
     return cJSON_IsNull(e) ? NULL : e;
 }
 
-/* ---- checking ---------------------------------------------------------------------------------
- */
+/* ---- checking ---------------------------------------------------------------------- */
 
 static gf_status check_parts(const gf_record *r, const cJSON *content, int turn)
 {
@@ -150,8 +149,7 @@ static gf_status prepare(conversation *c)
     return read_tools(c, member(r->json, "tools"));
 }
 
-/* ---- rendering --------------------------------------------------------------------------------
- */
+/* ---- rendering --------------------------------------------------------------------- */
 
 /* The first n messages. */
 static gf_status render(conversation *c, int n, bool prompt, gf_buf *out, const char *what)
@@ -207,8 +205,7 @@ static gf_status overlap(const char *text, size_t n, const char *pattern, size_t
     return GF_OK;
 }
 
-/* ---- where a turn stands in the whole ---------------------------------------------------------
- */
+/* ---- where a turn stands in the whole ---------------------------------------------- */
 
 /* Does `text` (n bytes) occur so that it ends after `from` and at or before `to`? */
 static bool occurs(const gf_buf *whole, const char *text, size_t n, size_t from, size_t to)

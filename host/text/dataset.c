@@ -109,8 +109,7 @@ gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *json,
     return st;
 }
 
-/* ---- loading ----------------------------------------------------------------------------------
- */
+/* ---- loading ----------------------------------------------------------------------- */
 
 typedef struct {
     gf_dataset *d;

@@ -54,8 +54,8 @@ typedef struct {
 /* Reads every file (.json: array or one object; .jsonl: one object a line, empty lines skipped) and
  * appends its examples. Errors name file and line: malformed, empty, no trained token, over-length,
  * ids outside V. GF_DATA_AUTO: each file's first record decides, the others must be alike. A format
- * that this version lacks is GF_EMISSING; a train_on that the format has no meaning for, GF_EARG.
- */
+ * that this version lacks is GF_EMISSING; a train_on that the format has no meaning
+ * for, GF_EARG. */
 gf_status gf_dataset_load(gf_dataset *d, char *const *files, int count, const gf_data_options *opt,
                           gf_err *err);
 void gf_dataset_free(gf_dataset *d);

@@ -19,8 +19,8 @@ static bool at(const char *s, const char *what)
     return strncmp(s, what, strlen(what)) == 0;
 }
 
-/* From `from` to the next byte where training is switched, and to what; the text's end if nowhere.
- */
+/* From `from` to the next byte where training is switched, and to what; the text's end
+ * if nowhere. */
 static size_t next_switch(const char *s, size_t from, bool *on)
 {
     for (size_t i = from; s[i] != '\0'; i++) {

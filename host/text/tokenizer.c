@@ -147,8 +147,7 @@ gf_status gf_tokenizer_prepare(gf_tokenizer *t, gf_err *err)
     return GF_OK;
 }
 
-/* ---- encoding ----------------------------------------------------------------------------------
- */
+/* ---- encoding ---------------------------------------------------------------------- */
 
 static gf_status add_token(gf_tokens *out, int32_t id, int64_t start, gf_err *err)
 {
@@ -258,8 +257,7 @@ void gf_tokens_free(gf_tokens *t)
     *t = (gf_tokens){0};
 }
 
-/* ---- questions ---------------------------------------------------------------------------------
- */
+/* ---- questions --------------------------------------------------------------------- */
 
 int32_t gf_tokenizer_size(const gf_tokenizer *t)
 {

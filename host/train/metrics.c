@@ -8,8 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Bytes of the lines that belong to steps up to `step`; a line that is no JSON ends the good part.
- */
+/* Bytes of the lines that belong to steps up to `step`; a line that is no JSON ends the
+ * good part. */
 static size_t kept_bytes(const char *text, size_t size, int64_t step)
 {
     size_t kept = 0;

@@ -1,5 +1,5 @@
-/* metrics.h - metrics.jsonl: one JSON object a line (DESIGN 1.2), numbers that read back exactly.
- */
+/* metrics.h - metrics.jsonl: one JSON object a line (DESIGN 1.2), numbers that read
+ * back exactly. */
 #ifndef GRAFT_HOST_TRAIN_METRICS_H
 #define GRAFT_HOST_TRAIN_METRICS_H
 

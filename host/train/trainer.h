@@ -1,5 +1,5 @@
-/* trainer.h - training: steps over rows, one reduction, one update each; evaluations, checkpoints.
- */
+/* trainer.h - training: steps over rows, one reduction, one update each;
+ * evaluations, checkpoints. */
 #ifndef GRAFT_HOST_TRAIN_TRAINER_H
 #define GRAFT_HOST_TRAIN_TRAINER_H
 

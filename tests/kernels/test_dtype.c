@@ -41,8 +41,8 @@ Test(dtype, every_half)
               isnan(gf_f16_to_f32(gf_f32_to_f16(NAN))));
 }
 
-/* Between two neighbours lies a midpoint: it goes to the even one, its f32 neighbours to the near.
- */
+/* Between two neighbours lies a midpoint: it goes to the even one, its f32 neighbours to
+ * the near. */
 Test(dtype, rounding)
 {
     for (unsigned x = 0; x < 0x7F80; x++) {

@@ -154,8 +154,7 @@ static void backward(gf_backend *be, rig *g, const gf_spans *row)
                                    g->drop, &g->fixed));
 }
 
-/* ---- against double -----------------------------------------------------------------------------
- */
+/* ---- against double ---------------------------------------------------------------- */
 
 /* A weight as the products see it. */
 static double seen(const rig *g, double v)
@@ -527,8 +526,8 @@ Test(linear, counts_magnitudes_and_what_is_not_finite)
         op_set(g.s.t, 601, 1, 1.0);
         backward(&be, &g, &g.row);
         /* P(0) = (3, 4): dA's greatest is 4 * 2.5; S(0) = (2.5, -2.5): dB's is 2.5 -> 3. The third
-         * chunk's dA is 0 (x is), its dB's greatest finite value is held at 2^40; inf * 0 is NaN.
-         */
+         * chunk's dA is 0 (x is), its dB's greatest finite value is held at 2^40; inf * 0
+         * is NaN. */
         cr_assert_eq(g.fixed.magnitude, 10 + 3 + (INT64_C(1) << 40), "%lld",
                      (long long)g.fixed.magnitude);
         cr_assert_eq(g.fixed.nonfinite, 1);

@@ -87,8 +87,7 @@ static void has(const char *text, const char *words)
     cr_assert(strstr(text, words), "\"%s\" is not in: %s", words, text);
 }
 
-/* ---- numbers that are not finite --------------------------------------------------------------
- */
+/* ---- numbers that are not finite --------------------------------------------------- */
 
 Test(nothing_lost, nan_in_the_base)
 {
@@ -175,8 +174,7 @@ Test(nothing_lost, the_last_good_checkpoint_stays)
     bed_close(&b);
 }
 
-/* ---- signals ----------------------------------------------------------------------------------
- */
+/* ---- signals ----------------------------------------------------------------------- */
 
 enum { STEPS = 400 };
 static const char long_run[] =
@@ -252,8 +250,7 @@ Test(nothing_lost, signals)
     bed_close(&b);
 }
 
-/* ---- no room ----------------------------------------------------------------------------------
- */
+/* ---- no room ----------------------------------------------------------------------- */
 
 /* No file may grow past 20 blocks of 512 bytes: the checkpoint's tensors do not fit. */
 Test(nothing_lost, file_size_limit)

@@ -1,5 +1,5 @@
-/* attention_oracle.h - causal attention in double, one query at a time, as graft/ops.h states it.
- */
+/* attention_oracle.h - causal attention in double, one query at a time, as graft/ops.h
+ * states it. */
 #ifndef GRAFT_TESTS_ATTENTION_ORACLE_H
 #define GRAFT_TESTS_ATTENTION_ORACLE_H
 

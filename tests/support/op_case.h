@@ -142,8 +142,8 @@ static inline void op_near(const char *what, gf_tensor t, int64_t row, int64_t i
               (long long)row, (long long)i, got, want, tol);
 }
 
-/* The instruction sets of this CPU, one after the other: for (int i = 0; op_open(&be, i, 2); i++)
- */
+/* The instruction sets of this CPU, one after the other: for (int i = 0; op_open(&be, i,
+ * 2); i++) */
 static inline bool op_open(gf_backend *be, int *which, int threads)
 {
     static const char *const isa[] = {"avx512bf16", "avx512", "avx2", "plain"};

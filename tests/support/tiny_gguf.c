@@ -61,8 +61,7 @@ static bool is(const char *name, const char *wanted)
     return wanted && strcmp(name, wanted) == 0;
 }
 
-/* ---- keys -------------------------------------------------------------------------------------
- */
+/* ---- keys -------------------------------------------------------------------------- */
 
 typedef struct {
     const tiny_gguf *how;
@@ -177,8 +176,7 @@ static void tokenizer(writer *w)
         key_string(w, "tokenizer.chat_template", chat);
 }
 
-/* ---- tensors ----------------------------------------------------------------------------------
- */
+/* ---- tensors ----------------------------------------------------------------------- */
 
 static float uniform(writer *w)
 {

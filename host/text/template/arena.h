@@ -1,5 +1,5 @@
-/* arena.h - memory that is freed as a whole: one for a parsed template, one for a render.
- */
+/* arena.h - memory that is freed as a whole: one for a parsed template, one for
+ * a render. */
 #ifndef GRAFT_HOST_TEXT_TEMPLATE_ARENA_H
 #define GRAFT_HOST_TEXT_TEMPLATE_ARENA_H
 

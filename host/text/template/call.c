@@ -11,8 +11,7 @@ static bool same(const gf_jstr *a, const char *b)
     return a->size == strlen(b) && memcmp(a->data, b, a->size) == 0;
 }
 
-/* ---- arguments --------------------------------------------------------------------------------
- */
+/* ---- arguments --------------------------------------------------------------------- */
 
 gf_status gf_jcall_bind(gf_jrun *r, const gf_jcall *c, const char *what, const char *names,
                         size_t required, gf_jval *slot)
@@ -55,8 +54,7 @@ gf_status gf_jcall_bind(gf_jrun *r, const gf_jcall *c, const char *what, const c
     return GF_OK;
 }
 
-/* ---- macros -----------------------------------------------------------------------------------
- */
+/* ---- macros ------------------------------------------------------------------------ */
 
 /* varargs and kwargs, if the body speaks of them; else there must be none left. */
 static gf_status macro_rest(gf_jrun *r, const gf_jmacro *m, const gf_jcall *c, const bool *used,
@@ -140,8 +138,7 @@ gf_status gf_jmacro_call(gf_jrun *r, const gf_jmacro *m, const gf_jcall *c, gf_j
     return st;
 }
 
-/* ---- loop -------------------------------------------------------------------------------------
- */
+/* ---- loop -------------------------------------------------------------------------- */
 
 gf_status gf_jloop_attribute(gf_jrun *r, gf_jloop *loop, const gf_jstr *name, bool *found,
                              gf_jval *out)
@@ -202,8 +199,7 @@ gf_status gf_jloop_call(gf_jrun *r, gf_jloop *loop, const char *method, const gf
     return GF_OK;
 }
 
-/* ---- functions --------------------------------------------------------------------------------
- */
+/* ---- functions --------------------------------------------------------------------- */
 
 static gf_status raise_exception(gf_jrun *r, const gf_jcall *c, gf_jval *out)
 {

@@ -17,7 +17,6 @@ struct gf_jframe {
 struct gf_jloop {
     gf_jlist *items;
     size_t index0;
-    int depth0;
     gf_jval seen; /* by changed(); GF_J_UNDEFINED before the first call */
 };
 

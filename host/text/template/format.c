@@ -115,8 +115,7 @@ static bool read_int(const char **p, const char *end, int64_t *out)
     return true;
 }
 
-/* ---- % ----------------------------------------------------------------------------------------
- */
+/* ---- % ----------------------------------------------------------------------------- */
 
 typedef struct {
     gf_jval args;
@@ -224,8 +223,7 @@ gf_status gf_jformat_percent(gf_jrun *r, gf_jval format, gf_jval args, gf_jval *
     return gf_jval_buf(r, &b, format.s->safe, out);
 }
 
-/* ---- {} ---------------------------------------------------------------------------------------
- */
+/* ---- {} ---------------------------------------------------------------------------- */
 
 static gf_status parse_spec(gf_jrun *r, const char *p, const char *end, spec *s)
 {

@@ -9,8 +9,7 @@ struct gf_jmethod {
     gf_jval self;
 };
 
-/* ---- dict -------------------------------------------------------------------------------------
- */
+/* ---- dict -------------------------------------------------------------------------- */
 
 static gf_status dict_view(gf_jrun *r, gf_jval self, const gf_jcall *c, const char *type,
                            gf_jval *out)
@@ -122,8 +121,7 @@ static const gf_jmethod_row dict_methods[] = {
     {NULL, NULL},
 };
 
-/* ---- list -------------------------------------------------------------------------------------
- */
+/* ---- list -------------------------------------------------------------------------- */
 
 static gf_status list_append(gf_jrun *r, gf_jval self, const gf_jcall *c, gf_jval *out)
 {
@@ -244,8 +242,7 @@ static const gf_jmethod_row tuple_methods[] = {
     {NULL, NULL},
 };
 
-/* ---- loop, cycler, float ----------------------------------------------------------------------
- */
+/* ---- loop, cycler, float ----------------------------------------------------------- */
 
 static gf_status loop_cycle(gf_jrun *r, gf_jval self, const gf_jcall *c, gf_jval *out)
 {
@@ -297,8 +294,7 @@ static const gf_jmethod_row float_methods[] = {
     {NULL, NULL},
 };
 
-/* ---- finding ----------------------------------------------------------------------------------
- */
+/* ---- finding ----------------------------------------------------------------------- */
 
 static const gf_jmethod_row *methods_of(gf_jkind kind)
 {

@@ -195,8 +195,7 @@ gf_status gf_jval_str(gf_jrun *r, gf_jval v, gf_jval *out)
     return gf_jval_buf(r, &b, false, out);
 }
 
-/* ---- json.dumps -------------------------------------------------------------------------------
- */
+/* ---- json.dumps -------------------------------------------------------------------- */
 
 static gf_status json_escape(gf_jrun *r, uint32_t cp, gf_buf *b)
 {

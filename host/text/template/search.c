@@ -5,8 +5,7 @@
 
 #include <string.h>
 
-/* ---- search and replace -----------------------------------------------------------------------
- */
+/* ---- search and replace ------------------------------------------------------------ */
 
 gf_status gf_jstr_replace(gf_jrun *r, gf_jval v, gf_jval from, gf_jval to, int64_t count,
                           gf_jval *out)
@@ -171,8 +170,7 @@ static gf_status m_removesuffix(gf_jrun *r, gf_jval self, const gf_jcall *c, gf_
     return remove_affix(r, self, c, true, out);
 }
 
-/* ---- padding and classes ----------------------------------------------------------------------
- */
+/* ---- padding and classes ----------------------------------------------------------- */
 
 static gf_status pad(gf_jrun *r, gf_jval self, const gf_jcall *c, const char *what, gf_jval *out)
 {

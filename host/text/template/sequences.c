@@ -105,8 +105,7 @@ static gf_status fold(gf_jrun *r, gf_jval *v, bool case_sensitive)
     return v->kind == GF_J_STR && !case_sensitive ? gf_jstr_case(r, *v, 'l', v) : GF_OK;
 }
 
-/* ---- map, select, reject ----------------------------------------------------------------------
- */
+/* ---- map, select, reject ----------------------------------------------------------- */
 
 static gf_status f_map(gf_jrun *r, gf_jval v, const gf_jcall *c, gf_jval *out)
 {
@@ -196,8 +195,7 @@ static gf_status f_rejectattr(gf_jrun *r, gf_jval v, const gf_jcall *c, gf_jval 
     return filter_elements(r, v, c, true, false, out);
 }
 
-/* ---- join, sum, min, max ----------------------------------------------------------------------
- */
+/* ---- join, sum, min, max ----------------------------------------------------------- */
 
 static gf_status f_join(gf_jrun *r, gf_jval v, const gf_jcall *c, gf_jval *out)
 {
@@ -266,8 +264,7 @@ static gf_status f_min(gf_jrun *r, gf_jval v, const gf_jcall *c, gf_jval *out)
     return extreme(r, v, c, false, out);
 }
 
-/* ---- sort, unique, group ----------------------------------------------------------------------
- */
+/* ---- sort, unique, group ----------------------------------------------------------- */
 
 /* Stable merge sort of elements by their keys. */
 static gf_status sort_by(gf_jrun *r, gf_jval *item, gf_jval *key, gf_jval *temp, size_t n,

@@ -26,8 +26,7 @@ gf_status gf_jint_want(gf_jrun *r, const char *what, gf_jval v, int64_t *out)
     return GF_OK;
 }
 
-/* ---- case -------------------------------------------------------------------------------------
- */
+/* ---- case -------------------------------------------------------------------------- */
 
 static gf_status put(gf_jrun *r, gf_buf *b, uint32_t cp)
 {
@@ -76,8 +75,7 @@ CASE_METHOD(capitalize, 'c')
 CASE_METHOD(title, 't')
 CASE_METHOD(swapcase, 's')
 
-/* ---- strip, split, join -----------------------------------------------------------------------
- */
+/* ---- strip, split, join ------------------------------------------------------------ */
 
 static bool in_set(gf_jval chars, uint32_t cp)
 {

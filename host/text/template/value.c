@@ -33,8 +33,7 @@ gf_status gf_jrun_step(gf_jrun *r, size_t n)
     return GF_OK;
 }
 
-/* ---- strings ----------------------------------------------------------------------------------
- */
+/* ---- strings ----------------------------------------------------------------------- */
 
 gf_status gf_jval_text(gf_jrun *r, const char *s, size_t n, bool safe, gf_jval *out)
 {
@@ -121,8 +120,7 @@ gf_status gf_jval_concat(gf_jrun *r, gf_jval a, gf_jval b, gf_jval *out)
     return gf_jval_text(r, data, a.s->size + b.s->size, safe, out);
 }
 
-/* ---- lists ------------------------------------------------------------------------------------
- */
+/* ---- lists ------------------------------------------------------------------------- */
 
 gf_jlist *gf_jlist_new(gf_jrun *r, size_t cap)
 {
@@ -203,8 +201,7 @@ gf_status gf_jval_elements(gf_jrun *r, gf_jval v, bool own, gf_jlist **out)
     }
 }
 
-/* ---- dicts ------------------------------------------------------------------------------------
- */
+/* ---- dicts ------------------------------------------------------------------------- */
 
 static uint64_t hash_bytes(const char *s, size_t n)
 {
@@ -350,8 +347,7 @@ gf_status gf_jdict_remove(gf_jrun *r, gf_jdict *d, const gf_jpair *p)
     return d->slot != NULL ? rehash(r, d) : GF_OK;
 }
 
-/* ---- from JSON --------------------------------------------------------------------------------
- */
+/* ---- from JSON --------------------------------------------------------------------- */
 
 /* A number as the file spells it, where gf_template_numbers kept that. */
 static gf_status from_literal(gf_jrun *r, const char *s, gf_jval *out)

@@ -76,8 +76,7 @@ static gf_status numbers_of(const unsigned char **data, const gf_gguf *g, const 
     return GF_OK;
 }
 
-/* ---- vocabulary --------------------------------------------------------------------------------
- */
+/* ---- vocabulary -------------------------------------------------------------------- */
 
 static gf_status load_tokens(gf_tokenizer *t, const gf_kv *kv, gf_err *err)
 {
@@ -194,8 +193,7 @@ static gf_status load_affixes(gf_tokenizer *t, const gf_gguf *g, bool bos, gf_er
     return eos ? gf_tokenizer_add_affix(t, false, t->eos, err) : GF_OK;
 }
 
-/* ---- pipelines ---------------------------------------------------------------------------------
- */
+/* ---- pipelines --------------------------------------------------------------------- */
 
 static gf_status find_kind(const struct kind **kind, const gf_gguf *g, gf_err *err)
 {

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- post_processor ----------------------------------------------------------------------------
- */
+/* ---- post_processor ---------------------------------------------------------------- */
 
 /* The ids of one special token of a TemplateProcessing. */
 static gf_status add_special(gf_tokenizer *t, const cJSON *json, const char *name, bool front,
@@ -95,8 +94,7 @@ gf_status gf_tokenizer_load_post(gf_tokenizer *t, const cJSON *json, gf_err *err
     return load_pair(t, json, "sep", false, err);
 }
 
-/* ---- decoder -----------------------------------------------------------------------------------
- */
+/* ---- decoder ----------------------------------------------------------------------- */
 
 static const struct {
     const char *type;

@@ -61,8 +61,7 @@ gf_status gf_pattern_literal(gf_pattern *p, const char *text, gf_err *err);
 gf_status gf_pattern_all(gf_pattern *p, const char *s, size_t n, gf_spans *matches, gf_err *err);
 void gf_pattern_free(gf_pattern *p);
 
-/* ---- vocabulary (vocab.c) ----------------------------------------------------------------------
- */
+/* ---- vocabulary (vocab.c) ---------------------------------------------------------- */
 typedef struct {
     uint32_t offset, size; /* in gf_vocab.bytes */
     int32_t id;
@@ -105,8 +104,7 @@ const char *gf_vocab_text(const gf_vocab *v, int32_t id, size_t *n);
 void gf_vocab_free(gf_vocab *v);
 uint64_t gf_text_hash(const char *s, size_t n);
 
-/* ---- merging (bpe.c) ---------------------------------------------------------------------------
- */
+/* ---- merging (bpe.c) --------------------------------------------------------------- */
 typedef struct {
     int32_t id;
     uint32_t begin; /* byte in the word */
@@ -132,8 +130,7 @@ gf_status gf_bpe_prepare(gf_bpe *b, const gf_vocab *v, gf_err *err);
 gf_status gf_bpe_word(gf_bpe *b, const gf_vocab *v, const char *s, size_t n, gf_err *err);
 void gf_bpe_free(gf_bpe *b);
 
-/* ---- added tokens (added.c) --------------------------------------------------------------------
- */
+/* ---- added tokens (added.c) -------------------------------------------------------- */
 typedef struct {
     int32_t id;
     bool single_word, lstrip, rstrip, normalized;
@@ -166,8 +163,7 @@ gf_status gf_trie_add(gf_trie *t, const char *s, size_t n, int32_t added, gf_err
 gf_status gf_trie_split(const gf_trie *t, const gf_added *added, const char *s, size_t n,
                         gf_parts *parts, gf_err *err);
 
-/* ---- pipeline ----------------------------------------------------------------------------------
- */
+/* ---- pipeline ---------------------------------------------------------------------- */
 typedef enum {
     GF_NORM_PREPEND,
     GF_NORM_REPLACE,

@@ -89,8 +89,7 @@ static gf_status load_behaviour(gf_pre *pre, const gf_tokenizer *t, const cJSON 
                    t->where);
 }
 
-/* ---- normalizer --------------------------------------------------------------------------------
- */
+/* ---- normalizer -------------------------------------------------------------------- */
 
 static const struct {
     const char *type;
@@ -135,8 +134,7 @@ static gf_status load_norm(gf_tokenizer *t, const cJSON *json, gf_err *err)
     }
 }
 
-/* ---- pre_tokenizer -----------------------------------------------------------------------------
- */
+/* ---- pre_tokenizer ----------------------------------------------------------------- */
 
 static gf_status load_bytes(gf_tokenizer *t, const cJSON *json, gf_err *err)
 {

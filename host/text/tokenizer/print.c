@@ -129,8 +129,7 @@ static gf_status close_list(gf_buf *b, int count, bool present, gf_err *err)
     return (present || count) && count != 1 ? gf_buf_str(b, "]}", err) : GF_OK;
 }
 
-/* ---- post-processor ----------------------------------------------------------------------------
- */
+/* ---- post-processor ---------------------------------------------------------------- */
 
 /* {"SpecialToken": ...} for each prefix or suffix, with commas around the text. */
 static gf_status affixes(gf_buf *b, const gf_tokenizer *t, bool front, gf_err *err)
@@ -192,8 +191,7 @@ static gf_status print_post(gf_buf *b, const gf_tokenizer *t, gf_err *err)
     return gf_buf_str(b, "}}", err);
 }
 
-/* ---- model -------------------------------------------------------------------------------------
- */
+/* ---- model ------------------------------------------------------------------------- */
 
 static int by_added_id(const void *a, const void *b)
 {

@@ -17,8 +17,7 @@ static gf_status write_in(const char *dir, const char *name, const char *data, s
     return st;
 }
 
-/* ---- from a folder: copies ---------------------------------------------------------------------
- */
+/* ---- from a folder: copies --------------------------------------------------------- */
 
 /* tokenizer_config.json with another chat template: older readers look there first. */
 static gf_status write_config(const char *dir, const char *path, const char *chat_template,
@@ -81,8 +80,7 @@ static gf_status copy_all(const gf_tokenizer *t, const char *dir, const char *ch
     return write_in(dir, "chat_template.jinja", chat_template, strlen(chat_template), err);
 }
 
-/* ---- from a GGUF or from memory: written -------------------------------------------------------
- */
+/* ---- from a GGUF or from memory: written ------------------------------------------- */
 
 static gf_status role(gf_buf *b, const gf_tokenizer *t, const char *key, int32_t id, gf_err *err)
 {

@@ -150,8 +150,7 @@ Test(gguf, cut_off_or_changed_anywhere)
     free(bytes);
 }
 
-/* ---- files made by hand -----------------------------------------------------------------------
- */
+/* ---- files made by hand ------------------------------------------------------------ */
 
 static void u32(gf_buf *b, uint32_t v)
 {

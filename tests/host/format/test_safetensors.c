@@ -146,8 +146,7 @@ Test(safetensors, refuses_lengths)
     cr_expect_eq(gf_safetensors_open(&s, scratch_dir(), &folder), GF_EINPUT);
 }
 
-/* ---- the golden file --------------------------------------------------------------------------
- */
+/* ---- the golden file --------------------------------------------------------------- */
 
 static const gf_st_decl small[] = {
     {"model.layers.10.weight", GF_F32, 2, {2, 3}},
@@ -272,8 +271,7 @@ Test(safetensors, lists_what_it_cannot_hold)
     gf_source_close(&s);
 }
 
-/* ---- the writer's refusals --------------------------------------------------------------------
- */
+/* ---- the writer's refusals --------------------------------------------------------- */
 
 Test(safetensors, writer_refuses)
 {
@@ -306,8 +304,7 @@ Test(safetensors, cancelled_leaves_nothing)
     cr_expect(empty);
 }
 
-/* ---- folders ----------------------------------------------------------------------------------
- */
+/* ---- folders ----------------------------------------------------------------------- */
 
 static void write_index(const char *map)
 {

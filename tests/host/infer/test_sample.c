@@ -1,5 +1,5 @@
-/* test_sample.c - one draw: greedy, top-k, top-p, temperature, ties, and the shares that come out.
- */
+/* test_sample.c - one draw: greedy, top-k, top-p, temperature, ties, and the shares that
+ * come out. */
 #include "infer/generate.h"
 
 #include <criterion/criterion.h>

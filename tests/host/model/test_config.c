@@ -257,8 +257,8 @@ Test(config, written_config_reads_back)
     }
 }
 
-/* A GGUF says llama3 by divisors of the frequencies: the written config must say it by parameters.
- */
+/* A GGUF says llama3 by divisors of the frequencies: the written config must say it
+ * by parameters. */
 Test(config, llama3_from_divisors)
 {
     static const struct {

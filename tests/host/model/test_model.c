@@ -1,6 +1,6 @@
 /* test_model.c - the network as a whole: its gradient is the derivative of its loss, an example's
- * bits are its own, generation through the cache is the same computation, the plan is what is used.
- */
+ * bits are its own, generation through the cache is the same computation, the plan is what
+ * is used. */
 #include "support/golden.h"
 
 #include "model/model.h"

@@ -1,5 +1,5 @@
-/* Small templates against what Jinja2 makes of them (tests/golden/make_templates.py), and bounds.
- */
+/* Small templates against what Jinja2 makes of them (tests/golden/make_templates.py),
+ * and bounds. */
 #include "base/file.h"
 #include "text/template.h"
 

@@ -30,8 +30,7 @@ Test(tokenizer, golden_vectors)
     }
 }
 
-/* ---- GGUF --------------------------------------------------------------------------------------
- */
+/* ---- GGUF -------------------------------------------------------------------------- */
 
 static gf_tokenizer *open_gguf(const char *name)
 {
@@ -97,8 +96,7 @@ Test(tokenizer, saved_gguf_gives_the_same)
     }
 }
 
-/* ---- files beside tokenizer.json ---------------------------------------------------------------
- */
+/* ---- files beside tokenizer.json --------------------------------------------------- */
 
 static void put(const char *dir, const char *name, const char *text)
 {
@@ -161,8 +159,7 @@ Test(tokenizer, roles_and_template)
     remove_dir(dir);
 }
 
-/* ---- where tokens start ------------------------------------------------------------------------
- */
+/* ---- where tokens start ------------------------------------------------------------ */
 
 static void expect_starts(gf_tokenizer *t, const char *text, int n, const int64_t *want)
 {
@@ -216,8 +213,7 @@ Test(tokenizer, bad_calls)
     gf_tokenizer_free(t);
 }
 
-/* ---- files that are refused --------------------------------------------------------------------
- */
+/* ---- files that are refused -------------------------------------------------------- */
 
 Test(tokenizer, refusals)
 {

@@ -1,5 +1,5 @@
-/* test_checkpoint.c - what is saved comes back; which folders a run may write to; what is pruned.
- */
+/* test_checkpoint.c - what is saved comes back; which folders a run may write to; what
+ * is pruned. */
 #include "support/golden.h"
 #include "support/program.h"
 #include "train/checkpoint.h"

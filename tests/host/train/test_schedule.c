@@ -1,5 +1,5 @@
-/* test_schedule.c - Hugging Face's numbers (FORMATS 12.3, reproduced there by running the Trainer).
- */
+/* test_schedule.c - Hugging Face's numbers (FORMATS 12.3, reproduced there by running
+ * the Trainer). */
 #include "train/schedule.h"
 
 #include <criterion/criterion.h>
