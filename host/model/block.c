@@ -140,8 +140,7 @@ gf_status gf_block_fwd(gf_model *m, int64_t l, gf_tensor y)
     return GF_OK;
 }
 
-/* The products' precision of the residual stream's gradient: itself in f32, a rounded copy
- * in bf16. */
+/* The residual stream's gradient as products take it: itself in f32, a rounded copy in bf16. */
 static gf_status rounded(gf_model *m, gf_tensor *d, gf_tensor dx)
 {
     *d = dx;

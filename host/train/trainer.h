@@ -1,5 +1,4 @@
-/* trainer.h - training: steps over rows, one reduction, one update each;
- * evaluations, checkpoints. */
+/* trainer.h - training: steps of rows, one reduction, one update; evaluations, checkpoints. */
 #ifndef GRAFT_HOST_TRAIN_TRAINER_H
 #define GRAFT_HOST_TRAIN_TRAINER_H
 

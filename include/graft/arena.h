@@ -36,8 +36,8 @@ typedef struct {
 /* Every tensor starts at a multiple of this: a cache line, and 128-bit GPU accesses. */
 #define GF_ALIGN 256
 
-/* Takes the next tensor of a part, contiguous unless stride > width. In a committed arena a take
- * beyond the planned size is a broken promise of the layout code (asserted). */
+/* Takes the next tensor of a part, contiguous; dimensions as gf_view takes them. In a committed
+ * arena a take beyond the planned size is a broken promise of the layout code (asserted). */
 gf_tensor gf_take(gf_arena *a, gf_part part, const char *name, gf_dtype dtype, int64_t d0,
                   int64_t d1, int64_t d2);
 size_t gf_mark(const gf_arena *a, gf_part part);
