@@ -158,10 +158,10 @@ static void report_start(const run *r)
         tokens += r->data.example[i].length;
         trained += r->data.example[i].trained;
     }
-    fprintf(stderr, "graft: %s: %lld examples, %s tokens, %s trained; %lld steps of %lld\n",
+    fprintf(stderr, "graft: %s: %lld examples, %s tokens, %s trained; %lld step%s of %lld\n",
             r->o->data.item[0], (long long)r->data.count, gf_number_count(tokens).text,
             gf_number_count(trained).text, (long long)r->t.opt.schedule.total,
-            (long long)ld->batch);
+            r->t.opt.schedule.total == 1 ? "" : "s", (long long)ld->batch);
     gf_inputs_say_overlength(r->o->data.item[0], &r->data);
     gf_inputs_say_overlength("evaluation data", &r->eval);
     fprintf(stderr,
