@@ -131,6 +131,6 @@ const char *smollm2_path(void)
 {
     const char *path = getenv("GRAFT_SMOLLM2");
     if (!path || !*path)
-        path = "/opt/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+        path = GRAFT_TESTS "/../build/models/SmolLM2-135M-Instruct.Q4_1.gguf";
     return access(path, R_OK) == 0 ? path : NULL;
 }

@@ -24,7 +24,7 @@ bool same_bytes(const char *a, const char *b);
 /* The number behind "key": in the n-th line (from 0) of a JSONL file that has it; NaN: none. */
 double jsonl_number(const char *path, const char *key, int n);
 
-/* The SmolLM2 GGUF (environment GRAFT_SMOLLM2, or /opt/models), or NULL. */
+/* The SmolLM2 GGUF (environment GRAFT_SMOLLM2, or where tools/model.sh puts it), or NULL. */
 const char *smollm2_path(void);
 
 #endif

@@ -25,7 +25,7 @@ Test(dataset_smollm2, ids_and_labels)
 {
     const char *path = getenv("GRAFT_SMOLLM2");
     if (path == NULL)
-        path = "/opt/models/SmolLM2-135M-Instruct.Q4_1.gguf";
+        path = GRAFT_TESTS "/../build/models/SmolLM2-135M-Instruct.Q4_1.gguf";
     char *chat[] = {GRAFT_SHARED "/smollm2/chat.jsonl"};
     char *tokens[] = {GRAFT_SHARED "/smollm2/tokens.jsonl"};
     if (!gf_file_exists(path) || !gf_file_exists(chat[0]))
