@@ -97,19 +97,14 @@ __attribute__((always_inline)) static inline void soften_rows(const unit *u, con
 static void forward_block(const unit *u, int64_t r0, int64_t k0)
 {
     const att_args *a = u->a;
-    att_mask mask = {.from = 0, .to = 0};
-    bool full = true;
-    for (int i = 0; i < BLOCK; i++) {
-        att_mask_row(a, &mask, i, u->pos[r0 + i], k0);
-        full = full && mask.lo[i] == 0 && mask.hi[i] == KEYS;
-    }
+    const att_mask mask = att_mask_block(a, u->pos + r0, k0);
     if (mask.from == mask.to)
         return;
     const int64_t from = mask.from & ~(int64_t)15, to = att_up(mask.to, 16);
     att_product(a, u->s + from, KEYS, to - from, NULL, u->q + r0 * a->pitch, a->pitch, u->kt + from,
                 KEYS, a->words);
     float top[BLOCK], sum[BLOCK];
-    if (full)
+    if (mask.full)
         top_rows(u, &mask, 0, KEYS, true, top);
     else
         top_rows(u, &mask, from, to, false, top);
@@ -117,7 +112,7 @@ static void forward_block(const unit *u, int64_t r0, int64_t k0)
     const v16 old = v_load_n(m, BLOCK), largest = v_max(v_load_n(top, BLOCK), old);
     v_store_n(f, v_exp2(v_mul(v_sub(old, largest), v_set1(unit_of(a)))), BLOCK);
     v_store_n(m, largest, BLOCK);
-    if (full)
+    if (mask.full)
         soften_rows(u, &mask, 0, KEYS, true, m, sum);
     else
         soften_rows(u, &mask, from, to, false, m, sum);

@@ -235,19 +235,26 @@ static inline v16 att_score(const att_args *a, v16 dot)
 typedef struct {
     int64_t lo[BLOCK], hi[BLOCK]; /* of each row; none: lo == hi == 0 */
     int64_t from, to;             /* keys that some row sees; from == to: none */
+    bool full;                    /* every row sees every key */
 } att_mask;
 
-static inline void att_mask_row(const att_args *a, att_mask *m, int i, int64_t pos, int64_t k0)
+/* The mask of BLOCK rows at positions pos[]. */
+static inline att_mask att_mask_block(const att_args *a, const int64_t *pos, int64_t k0)
 {
-    const int64_t lo = att_max(att_first(a, pos) - k0, 0), hi = att_min(pos + 1 - k0, KEYS);
-    if (lo >= hi) {
-        m->lo[i] = m->hi[i] = 0;
-        return;
+    att_mask m = {.full = true};
+    for (int i = 0; i < BLOCK; i++) {
+        const int64_t lo = att_max(att_first(a, pos[i]) - k0, 0);
+        const int64_t hi = att_min(pos[i] + 1 - k0, KEYS);
+        m.full = m.full && lo == 0 && hi == KEYS;
+        m.lo[i] = m.hi[i] = 0;
+        if (lo >= hi)
+            continue;
+        m.lo[i] = lo;
+        m.hi[i] = hi;
+        m.from = m.from == m.to ? lo : att_min(m.from, lo);
+        m.to = att_max(m.to, hi);
     }
-    m->lo[i] = lo;
-    m->hi[i] = hi;
-    m->from = m->from == m->to ? lo : att_min(m->from, lo);
-    m->to = att_max(m->to, hi);
+    return m;
 }
 
 #endif

@@ -115,12 +115,7 @@ static att_mask remake_scores(const work *w, int64_t r0, int64_t k0, int64_t til
                               float *ds)
 {
     const att_args *a = w->a;
-    att_mask mask = {.from = 0, .to = 0};
-    bool full = true;
-    for (int i = 0; i < BLOCK; i++) {
-        att_mask_row(a, &mask, i, w->pos[r0 + i], k0);
-        full = full && mask.lo[i] == 0 && mask.hi[i] == KEYS;
-    }
+    const att_mask mask = att_mask_block(a, w->pos + r0, k0);
     if (mask.from == mask.to)
         return mask;
     const int64_t from = mask.from & ~(int64_t)15, n = att_up(mask.to, 16) - from;
@@ -129,7 +124,7 @@ static att_mask remake_scores(const work *w, int64_t r0, int64_t k0, int64_t til
                 a->words);
     att_product(a, ds + from, KEYS, n, NULL, w->d_o + r0 * a->pitch, a->pitch, w->vt + at + from,
                 KEYS, a->words);
-    if (full)
+    if (mask.full)
         slope_rows(w, r0, &mask, 0, KEYS, true, p, ds);
     else
         slope_rows(w, r0, &mask, from, from + n, false, p, ds);
