@@ -11,8 +11,7 @@
 #define WARP 32
 #define ALL_LANES 0xffffffffu
 
-/* ---- elements ---------------------------------------------------------------------------------
- */
+/* ---- elements -------------------------------------------------------------------------------- */
 
 struct bf16 {
     uint16_t bits;
@@ -50,8 +49,7 @@ template <> DEVICE bf16 from_f32<bf16>(float x)
     return y;
 }
 
-/* ---- units: p is aligned to the unit's bytes, at most 16 ----------------------------------------
- */
+/* ---- units: p is aligned to the unit's bytes, at most 16 ------------------------------------- */
 
 DEVICE void load_unit(float (&v)[4], const float *p)
 {
@@ -115,8 +113,7 @@ template <int U, typename T> DEVICE void store(T *p, const float (&v)[U], int64_
         store_some(p, v, left);
 }
 
-/* ---- sums in one fixed order --------------------------------------------------------------------
- */
+/* ---- sums in one fixed order ----------------------------------------------------------------- */
 
 /* Every lane gets the sum: lanes (i, i+16), (i, i+8), ... are added. */
 template <typename T> DEVICE T warp_sum(T x)
@@ -148,8 +145,7 @@ template <typename T> DEVICE T block_sum(T x, T *part)
     return warp_sum(lane < warps ? part[lane] : (T)0);
 }
 
-/* ---- dropout: graft/ops.h (gf_philox, gf_dropout_keep) ------------------------------------------
- */
+/* ---- dropout: graft/ops.h (gf_philox, gf_dropout_keep) --------------------------------------- */
 
 /* Philox4x32-10 of Salmon et al. 2011. */
 DEVICE uint4 philox(uint4 c, uint2 k)

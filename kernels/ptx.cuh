@@ -15,8 +15,7 @@ DEVICE uint32_t shared_address(const void *p)
     return (uint32_t)__cvta_generic_to_shared(p);
 }
 
-/* ---- matrix products --------------------------------------------------------------------------
- */
+/* ---- matrix products ------------------------------------------------------------------------- */
 
 /* d [16,8] f32 += a [16,16] bf16 * b [16,8] bf16. Two values a register, the lower column (row of
  * b) in the lower half. With g = lane / 4, c = lane % 4 (PTX ISA, m16n8k16 .bf16):
@@ -63,8 +62,7 @@ DEVICE void ldmatrix_x4_trans(uint32_t (&r)[4], uint32_t shared)
                  : "memory");
 }
 
-/* ---- asynchronous copies from global to shared memory ------------------------------------------
- */
+/* ---- asynchronous copies from global to shared memory ---------------------------------------- */
 
 /* 16 bytes, both ends 16-byte aligned. Only the first `bytes` (0 to 16) are read, zeros fill the
  * rest; with 0 `global` is not read, yet must be an address of the tensor. Past L1. */
@@ -121,8 +119,7 @@ DEVICE void store16_once(void *p, uint4 x)
                  : "memory");
 }
 
-/* ---- arithmetic ---------------------------------------------------------------------------------
- */
+/* ---- arithmetic ------------------------------------------------------------------------------ */
 
 /* 2^x, 2 ulp; 0 for -inf. */
 DEVICE float exp2_approx(float x)
