@@ -1,15 +1,19 @@
 #!/bin/sh
-# setup.sh [build] [test] [model] - installs what is missing, with apt-get (through sudo unless root).
+# setup.sh [build] [test] [model] [budgets] - installs what is missing, with apt-get (through sudo
+# unless root).
 #   build   what `cmake -B build && cmake --build build` needs          (the default)
 #   test    what the tests need besides
 #   model   what fetching the demo's model needs
+#   budgets what reads the kernels' machine code: two of NVIDIA's tools, with pip into build/tools
 # Running it again does nothing. Says what it does.
 set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev
     libopenmpi-dev openmpi-bin"
 test="libcriterion-dev clang clang-format libclang-rt-dev"
-model="python3 python3-pip ca-certificates"
+python="python3 python3-pip ca-certificates"
+model=$python
+disassemblers=no
 
 [ $# -gt 0 ] || set -- build
 want=""
@@ -18,12 +22,31 @@ for part; do
     build) want="$want $build" ;;
     test) want="$want $test" ;;
     model) want="$want $model" ;;
+    budgets)
+        want="$want $python"
+        disassemblers=yes
+        ;;
     *)
-        echo "setup: unknown part \"$part\"; there are build, test and model" >&2
+        echo "setup: unknown part \"$part\"; there are build, test, model and budgets" >&2
         exit 2
         ;;
     esac
 done
+
+# NVIDIA's wheels, which need no toolkit beside them.
+fetch_disassemblers() {
+    to=$(dirname "$0")/../build/tools/cuda
+    if [ "$disassemblers" = no ] || [ -e "$to/complete" ]; then
+        return 0
+    fi
+    echo "setup: fetching cuobjdump and nvdisasm (6 MB) into build/tools"
+    python3 -m pip install -q --disable-pip-version-check --no-deps --upgrade --target "$to" \
+        nvidia-cuda-cuobjdump==13.5.37 nvidia-cuda-nvdisasm==13.5.37 || {
+        echo "setup: pip could not fetch nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm" >&2
+        exit 1
+    }
+    touch "$to/complete"
+}
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     # shellcheck disable=SC2086  # on one line
@@ -36,6 +59,7 @@ for package in $want; do
     [ "$state" = installed ] || missing="$missing $package"
 done
 if [ -z "$missing" ]; then
+    fetch_disassemblers
     echo "setup: nothing is missing for: $*"
     exit 0
 fi
@@ -68,4 +92,5 @@ case $missing in
 esac
 # shellcheck disable=SC2086  # one word a package
 apt install -y --no-install-recommends $missing
+fetch_disassemblers
 echo "setup: done"
