@@ -1,14 +1,10 @@
 /* arena.c - the one allocation. Contract: graft/arena.h. */
 #include "graft/arena.h"
 
-#include <assert.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include "graft/ops.h"
 
-/* Alignment of the allocation itself: a huge page, so that the kernel can use them throughout. */
-#define HUGE_PAGE ((size_t)2 << 20)
+#include <assert.h>
+#include <string.h>
 
 const char *gf_part_name(gf_part p)
 {
@@ -79,24 +75,13 @@ size_t gf_arena_planned(const gf_arena *a)
     return sum;
 }
 
-gf_status gf_arena_commit(gf_arena *a, gf_err *err)
+gf_status gf_arena_commit(gf_arena *a, gf_backend *be, gf_err *err)
 {
     assert(!a->base && "committed twice");
-    const size_t planned = gf_arena_planned(a);
-    /* The planned bytes are what the parts hold; rounding to whole huge pages is the allocation's
-     * own. Zeroing touches every page: what does not fit fails now, not in the middle of step 1. */
-    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    if (planned > SIZE_MAX - HUGE_PAGE ||
-        (pages > 0 && page > 0 && planned / (size_t)page > (size_t)pages))
-        return gf_fail(err, GF_ENOMEM, "the run needs %zu MiB, more than this machine has",
-                       planned >> 20);
-    const size_t whole = round_up(planned > 0 ? planned : 1, HUGE_PAGE);
-    void *base = NULL;
-    if (posix_memalign(&base, HUGE_PAGE, whole) != 0)
-        return gf_fail(err, GF_ENOMEM, "cannot allocate %zu MiB for the run", whole >> 20);
-    (void)madvise(base, whole, MADV_HUGEPAGE); /* advice: fewer TLB misses, nothing if refused */
-    memset(base, 0, planned);
+    void *base;
+    TRY(gf_backend_alloc(be, &base, gf_arena_planned(a), err));
     a->base = base;
+    a->owner = be;
     size_t offset = 0;
     for (int i = 0; i < GF_PARTS; i++) {
         a->part[i].offset = offset;
@@ -110,6 +95,7 @@ gf_status gf_arena_commit(gf_arena *a, gf_err *err)
 
 void gf_arena_free(gf_arena *a)
 {
-    free(a->base);
+    if (a->base)
+        gf_backend_free(a->owner, a->base);
     memset(a, 0, sizeof *a);
 }

@@ -2,6 +2,9 @@
 #include <string.h>
 
 #include "cpu.h"
+#ifdef GRAFT_CUDA
+#include "cuda/cuda.h"
+#endif
 
 typedef struct {
     const gf_ops *ops;
@@ -94,7 +97,12 @@ void gf_backend_close(gf_backend *be)
 {
     if (!be)
         return;
-    gf_pool_close(be->pool);
+#ifdef GRAFT_CUDA
+    if (be->cuda)
+        gf_cuda_close(be);
+#endif
+    if (be->pool)
+        gf_pool_close(be->pool);
     be->pool = NULL;
 }
 
@@ -105,5 +113,9 @@ int gf_backend_threads(const gf_backend *be)
 
 size_t gf_backend_scratch(const gf_backend *be)
 {
+#ifdef GRAFT_CUDA
+    if (be->cuda)
+        return gf_cuda_own_bytes(be);
+#endif
     return be->pool ? gf_pool_bytes(be->pool) : 0;
 }

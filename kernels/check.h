@@ -5,6 +5,7 @@
 #include "cpu.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Sets of dtypes. */
@@ -97,15 +98,19 @@ static inline int64_t bytes_of(gf_tensor t)
     return gf_is(t) ? gf_row_bytes(t.dtype, gf_width(t)) * t.dim[0] : 0;
 }
 
-/* The row covers its tokens in order without gaps, and every k/v range lies in [0, kv). */
+/* The row covers its tokens in order without gaps, filler follows on a device only, and every k/v
+ * range lies in [0, kv). */
 static inline gf_status want_spans(gf_backend *be, const char *op, const gf_spans *row, int64_t n,
                                    int64_t kv)
 {
     if (!row || row->count < 0 || (row->count > 0 && !row->span))
         return gf_fail(&be->err, GF_ESHAPE, "%s: row is missing", op);
-    if (row->tokens != n)
+    if (be->cuda ? row->tokens < 0 || row->tokens > n : row->tokens != n)
         return gf_fail(&be->err, GF_ESHAPE, "%s: row has %lld tokens, want %lld", op,
                        (long long)row->tokens, (long long)n);
+    if (be->cuda && !be->dry && !row->work.data)
+        return gf_fail(&be->err, GF_ESHAPE, "%s: row is not bound to the device", op);
+    n = row->tokens;
     int64_t at = 0;
     for (int i = 0; i < row->count; i++) {
         const gf_span s = row->span[i];
@@ -144,15 +149,36 @@ static inline bool row_finite(gf_dtype t, const void *row, int64_t n)
     return bad == 0;
 }
 
+/* What an op just wrote, on the host: the tensor itself on a CPU, a copy of a device's. */
+static inline gf_status on_host(gf_backend *be, gf_tensor *t, void **copy)
+{
+    *copy = NULL;
+    if (!be->cuda)
+        return GF_OK;
+    *copy = gf_alloc((size_t)bytes_of(*t), 1, &be->err);
+    if (!*copy)
+        return GF_ENOMEM;
+    TRY(gf_download(be, *copy, *t));
+    TRY(gf_wait(be));
+    t->data = *copy;
+    t->stride = gf_width(*t);
+    return GF_OK;
+}
+
 static inline gf_status finite(gf_backend *be, const char *op, const char *arg, gf_tensor t)
 {
+    void *copy;
     if (!gf_is(t) || (t.dtype != GF_F32 && t.dtype != GF_BF16 && t.dtype != GF_F16))
         return GF_OK;
-    for (int64_t i = 0; i < t.dim[0]; i++)
-        if (!row_finite(t.dtype, gf_row_at(t, i), gf_width(t)))
-            return gf_fail(&be->err, GF_ENUMERIC, "%s: %s (%s): row %lld is not finite", op, arg,
-                           t.name ? t.name : "unnamed", (long long)i);
-    return GF_OK;
+    gf_status st = on_host(be, &t, &copy);
+    for (int64_t i = 0; st == GF_OK && i < t.dim[0]; i++)
+        if (!row_finite(t.dtype, gf_row_at(t, i), gf_width(t))) {
+            be->bad_row = i;
+            st = gf_fail(&be->err, GF_ENUMERIC, "%s: %s (%s): row %lld is not finite", op, arg,
+                         t.name ? t.name : "unnamed", (long long)i);
+        }
+    free(copy);
+    return st;
 }
 
 #endif

@@ -15,8 +15,12 @@ static void embed_part(void *ctx, int thread, int threads)
     gf_pool_split(a->y.dim[0], 1, thread, threads, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
         float *y = gf_row_at(a->y, t);
-        GF_CPU(to_f32)
-        (y, a->table.dtype, gf_row_at(a->table, ((const int32_t *)a->ids.data)[t]), width);
+        const int32_t id = ((const int32_t *)a->ids.data)[t];
+        if (id < 0) {
+            memset(y, 0, (size_t)width * sizeof *y);
+            continue;
+        }
+        GF_CPU(to_f32)(y, a->table.dtype, gf_row_at(a->table, id), width);
         if (a->scale == 1.0f)
             continue;
         for (int64_t i = 0; i < width; i += V_LANES)

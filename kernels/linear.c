@@ -176,3 +176,10 @@ gf_status GF_CPU(group_linear_bwd)(gf_backend *be, gf_tensor dx, gf_tensor p, gf
         GF_CPU(linear_grads)(&job);
     return GF_OK;
 }
+
+/* The CPU's products take A and B where they are. */
+gf_status GF_CPU(group_tails)(gf_backend *be, const gf_group *g)
+{
+    (void)g;
+    return gf_fail(&be->err, GF_ESHAPE, "group_tails: a CPU has no tails");
+}

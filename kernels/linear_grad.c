@@ -237,7 +237,7 @@ static void run_thread(void *ctx, int thread, int threads)
 /* The greatest |g| of a chunk of a weight, over all threads, goes into the counters. */
 static void count(const batch *b)
 {
-    gf_fixed *fixed = b->job->fixed;
+    int64_t *sum = b->job->fixed->sums.data;
     for (int i = 0; i < b->chunks * GRADS; i++) {
         uint32_t stat = 0;
         for (int t = 0; t < gf_pool_threads(b->job->pool); t++)
@@ -246,8 +246,8 @@ static void count(const batch *b)
         const uint32_t bits = stat & ~NOT_FINITE;
         memcpy(&top, &bits, sizeof top);
         const float most = 0x1p40f; /* far beyond any limit, and 2^22 of them still fit */
-        fixed->magnitude += (int64_t)ceilf(top < most ? top : most);
-        fixed->nonfinite += (stat & NOT_FINITE) != 0;
+        sum[GF_SUM_MAGNITUDE] += (int64_t)ceilf(top < most ? top : most);
+        sum[GF_SUM_NONFINITE] += (stat & NOT_FINITE) != 0;
     }
 }
 

@@ -7,10 +7,25 @@
 
 int64_t gf_group_n(const gf_group *g)
 {
+    return gf_group_column(g, g->count);
+}
+
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return to > 1 ? (n + to - 1) / to * to : n;
+}
+
+int64_t gf_group_column(const gf_group *g, int i)
+{
     int64_t n = 0;
-    for (int i = 0; i < g->count; i++)
-        n += g->lin[i].w.dim[0];
+    for (int j = 0; j < i; j++)
+        n += round_up(g->lin[j].w.dim[0], g->align);
     return n;
+}
+
+int64_t gf_group_k(const gf_group *g)
+{
+    return round_up(g->lin[0].w.dim[1], g->align);
 }
 
 int64_t gf_group_rank(const gf_group *g)
@@ -22,20 +37,37 @@ int64_t gf_group_rank(const gf_group *g)
     return r;
 }
 
-static void tally(gf_backend *be, int64_t flops, int64_t bytes)
+static void add_cost(gf_backend *be, gf_at at, int64_t flops, int64_t bytes)
 {
     be->tally.flops += flops;
     be->tally.bytes += bytes;
+    be->tally.at[at].flops += flops;
+    be->tally.at[at].bytes += bytes;
+}
+
+static void tally(gf_backend *be, gf_at at, int64_t flops, int64_t bytes)
+{
+    add_cost(be, at, flops, bytes);
     be->tally.calls++;
 }
 
-/* Runs the twin unless this is a dry run, then looks at the outputs if asked to. */
+/* What a twin launched, or would have in a dry run, belongs to its op. */
+static void tally_launches(gf_backend *be, gf_at at, const gf_tally *before)
+{
+    be->tally.at[at].launches += be->tally.launches - before->launches;
+    be->tally.at[at].products += be->tally.products - before->products;
+}
+
+/* Runs the twin unless this is a dry run (where a device's twin counts its launches), then looks at
+ * the outputs if asked to. */
 #define RUN(name, ...)                                                                             \
     do {                                                                                           \
-        if (be->dry)                                                                               \
+        if (be->dry && !be->cuda)                                                                  \
             return GF_OK;                                                                          \
+        const gf_tally before = be->tally;                                                         \
         TRY(be->ops->name(be, __VA_ARGS__));                                                       \
-        if (!be->check)                                                                            \
+        tally_launches(be, GF_AT_##name, &before);                                                 \
+        if (be->dry || !be->check)                                                                 \
             return GF_OK;                                                                          \
     } while (0)
 #define FINITE(t) TRY(finite(be, op, #t, t))
@@ -46,7 +78,8 @@ gf_status gf_embed_fwd(gf_backend *be, gf_tensor y, gf_tensor ids, gf_tensor tab
     WANT(y, F32, 2, DIMS2(ANY_DIM, ANY_DIM));
     WANT(ids, INT, 1, DIMS1(y.dim[0]));
     WANT(table, WEIGHT, 2, DIMS2(ANY_DIM, y.dim[1]));
-    tally(be, gf_count(y), bytes_of(y) + bytes_of(ids) + gf_row_bytes(table.dtype, gf_count(y)));
+    tally(be, GF_AT_embed_fwd, gf_count(y),
+          bytes_of(y) + bytes_of(ids) + gf_row_bytes(table.dtype, gf_count(y)));
     RUN(embed_fwd, y, ids, table, scale);
     FINITE(y);
     return GF_OK;
@@ -74,27 +107,51 @@ gf_status gf_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor 
     static const char op[] = "rmsnorm_fwd";
     TRY(norm_shapes(be, op, x, w, rstd));
     WANT(y, ACT, x.rank, x.dim[0], x.dim[1], x.dim[2]);
-    tally(be, 4 * gf_count(x), bytes_of(y) + bytes_of(rstd) + bytes_of(x) + bytes_of(w));
+    tally(be, GF_AT_rmsnorm_fwd, 4 * gf_count(x),
+          bytes_of(y) + bytes_of(rstd) + bytes_of(x) + bytes_of(w));
     RUN(rmsnorm_fwd, y, rstd, x, w, eps, offset);
     FINITE(y);
     FINITE(rstd);
     return GF_OK;
 }
 
-gf_status gf_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor dy, gf_tensor into, gf_tensor x,
-                         gf_tensor w, gf_tensor rstd, float offset)
+gf_status gf_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_tensor dy,
+                         gf_tensor into, gf_tensor x, gf_tensor w, gf_tensor rstd, float offset)
 {
     static const char op[] = "rmsnorm_bwd";
     TRY(norm_shapes(be, op, x, w, rstd));
     WANT(dx, ACT, x.rank, x.dim[0], x.dim[1], x.dim[2]);
     WANT(dy, ACT, x.rank, x.dim[0], x.dim[1], x.dim[2]);
+    if (gf_is(rounded))
+        WANT(rounded, 1u << GF_BF16, x.rank, x.dim[0], x.dim[1], x.dim[2]);
     if (gf_is(into))
         WANT(into, F32, x.rank, x.dim[0], x.dim[1], x.dim[2]);
-    tally(be, 9 * gf_count(x),
-          bytes_of(dx) + bytes_of(dy) + bytes_of(into) + bytes_of(x) + bytes_of(w) +
-              bytes_of(rstd));
-    RUN(rmsnorm_bwd, dx, dy, into, x, w, rstd, offset);
+    tally(be, GF_AT_rmsnorm_bwd, 9 * gf_count(x),
+          bytes_of(dx) + bytes_of(rounded) + bytes_of(dy) + bytes_of(into) + bytes_of(x) +
+              bytes_of(w) + bytes_of(rstd));
+    RUN(rmsnorm_bwd, dx, rounded, dy, into, x, w, rstd, offset);
     FINITE(dx);
+    return GF_OK;
+}
+
+/* On a device the layers' weights are rows of one buffer, with tails if there are adapters. */
+static gf_status group_buffer(gf_backend *be, const char *op, const gf_group *g)
+{
+    const gf_tensor first = g->lin[0].w;
+    const int64_t rank = gf_group_rank(g);
+    if (rank > g->tail)
+        return gf_fail(&be->err, GF_ESHAPE, "%s: ranks of %lld in a tail of %lld", op,
+                       (long long)rank, (long long)g->tail);
+    if (g->count > 1 && first.stride < gf_group_k(g) + g->tail)
+        return gf_fail(&be->err, GF_ESHAPE, "%s: the weights' stride is %lld, want %lld", op,
+                       (long long)first.stride, (long long)(gf_group_k(g) + g->tail));
+    for (int i = 1; i < g->count; i++) {
+        const gf_tensor w = g->lin[i].w;
+        const int64_t at = gf_row_bytes(first.dtype, first.stride) * gf_group_column(g, i);
+        if (w.dtype != first.dtype || w.stride != first.stride ||
+            (!be->dry && (const char *)w.data != (const char *)first.data + at))
+            return gf_fail(&be->err, GF_ESHAPE, "%s: layer %d is not stacked on layer 0", op, i);
+    }
     return GF_OK;
 }
 
@@ -108,7 +165,7 @@ static gf_status group_shapes(gf_backend *be, const char *op, const gf_group *g,
         const gf_linear *l = &g->lin[i];
         WANT(l->w, WEIGHT, 2, DIMS2(ANY_DIM, k));
         if (gf_is(l->bias))
-            WANT(l->bias, F32, 1, DIMS1(l->w.dim[0]));
+            WANT(l->bias, be->cuda ? ACT : F32, 1, DIMS1(l->w.dim[0]));
         if (gf_is(l->a) != gf_is(l->b))
             return gf_fail(&be->err, GF_ESHAPE, "%s: layer %d has one of A and B only", op, i);
         if (!gf_is(l->a))
@@ -116,15 +173,35 @@ static gf_status group_shapes(gf_backend *be, const char *op, const gf_group *g,
         WANT(l->a, F32, 2, DIMS2(ANY_DIM, k));
         WANT(l->b, F32, 2, DIMS2(l->w.dim[0], l->a.dim[0]));
     }
-    return GF_OK;
+    return be->cuda ? group_buffer(be, op, g) : GF_OK;
 }
 
-static int64_t group_bytes(const gf_group *g)
+/* x or dy has room for the tail behind its `width` columns. */
+static gf_status want_tail(gf_backend *be, const char *op, const char *arg, gf_tensor t,
+                           const gf_group *g, int64_t width)
 {
-    int64_t sum = 0;
-    for (int i = 0; i < g->count; i++)
-        sum += bytes_of(g->lin[i].w) + bytes_of(g->lin[i].bias) + bytes_of(g->lin[i].a) +
-               bytes_of(g->lin[i].b);
+    if (g->tail == 0 || t.stride >= width + g->tail)
+        return GF_OK;
+    return gf_fail(&be->err, GF_ESHAPE, "%s: %s has stride %lld, its tail ends at column %lld", op,
+                   arg, (long long)t.stride, (long long)(width + g->tail));
+}
+
+/* Bytes of a group's tensors: base weights, A, B, and what dA and dB take to add to. */
+typedef struct {
+    int64_t base, a, b, da, db;
+} group_bytes;
+
+static group_bytes bytes_of_group(const gf_group *g)
+{
+    group_bytes sum = {0};
+    for (int i = 0; i < g->count; i++) {
+        const gf_linear *l = &g->lin[i];
+        sum.base += bytes_of(l->w) + bytes_of(l->bias);
+        sum.a += bytes_of(l->a);
+        sum.b += bytes_of(l->b);
+        sum.da += 2 * bytes_of(l->da);
+        sum.db += 2 * bytes_of(l->db);
+    }
     return sum;
 }
 
@@ -166,12 +243,16 @@ gf_status gf_group_linear_fwd(gf_backend *be, gf_tensor y, gf_tensor s, gf_tenso
         WANT(s, 1u << x.dtype, 2, DIMS2(n, rank));
     if (gf_is(residual))
         WANT(residual, F32, 2, DIMS2(n, width));
+    TRY(want_tail(be, op, "x", x, g, gf_group_k(g)));
     TRY(want_dropout(be, op, drop));
     if (rank > 0 && drop.p > 0.0f)
         TRY(want_spans(be, op, row, n, -1));
-    tally(be, base_flops(g, n) + adapter_flops(g, n),
-          bytes_of(y) + (rank > 0 ? bytes_of(s) : 0) + bytes_of(x) + bytes_of(residual) +
-              group_bytes(g));
+    const group_bytes size = bytes_of_group(g);
+    const int64_t tail = rank > 0 ? bytes_of(s) : 0;
+    tally(be, GF_AT_group_linear_fwd, base_flops(g, n),
+          bytes_of(y) + tail + bytes_of(x) + bytes_of(residual) + size.base + size.b);
+    if (rank > 0)
+        add_cost(be, GF_AT_lora_fwd, adapter_flops(g, n), bytes_of(x) + size.a + tail);
     RUN(group_linear_fwd, y, s, x, residual, g, row, drop);
     if (rank > 0)
         FINITE(s);
@@ -193,6 +274,7 @@ gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tens
     WANT(dy, ACT, 2, DIMS2(n, gf_group_n(g)));
     if (gf_is(dx))
         WANT(dx, F32 | 1u << dy.dtype, 2, DIMS2(n, k));
+    TRY(want_tail(be, op, "dy", dy, g, gf_group_n(g)));
     bool gradients = false;
     for (int i = 0; i < g->count; i++) {
         const gf_linear *l = &g->lin[i];
@@ -211,14 +293,21 @@ gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tens
         WANT(s, 1u << x.dtype, 2, DIMS2(n, rank));
         if (!fixed || fixed->shift < 1 || fixed->shift > 52)
             return gf_fail(&be->err, GF_ESHAPE, "%s: no scale of the fixed point", op);
+        WANT(fixed->sums, FIXED, 1, DIMS1(GF_SUMS));
     }
     TRY(want_dropout(be, op, drop));
     if (rank > 0 && (gradients || drop.p > 0.0f))
         TRY(want_spans(be, op, row, n, -1));
-    const int64_t adapters = adapter_flops(g, n);
-    tally(be, (gf_is(dx) ? base_flops(g, n) : 0) + (gradients ? 2 : 1) * adapters,
-          bytes_of(dx) + bytes_of(dy) + (rank > 0 ? bytes_of(p) : 0) +
-              (gradients ? bytes_of(x) + bytes_of(s) : 0) + group_bytes(g));
+    const group_bytes size = bytes_of_group(g);
+    const int64_t adapters = adapter_flops(g, n), tail = rank > 0 ? bytes_of(p) : 0;
+    tally(be, GF_AT_group_linear_bwd, gf_is(dx) ? base_flops(g, n) : 0,
+          gf_is(dx) ? bytes_of(dx) + bytes_of(dy) + tail + size.base + size.a : 0);
+    if (rank > 0)
+        add_cost(be, GF_AT_lora_bwd, (gradients ? 2 : 1) * adapters,
+                 bytes_of(dy) + size.b + tail +
+                     (gradients
+                          ? bytes_of(dy) + bytes_of(s) + size.db + bytes_of(x) + tail + size.da
+                          : 0));
     RUN(group_linear_bwd, dx, p, dy, x, s, g, row, drop, fixed);
     if (rank > 0)
         FINITE(p);
@@ -238,7 +327,8 @@ gf_status gf_rope(gf_backend *be, gf_tensor x, gf_tensor cos, gf_tensor sin, int
     if (direction != 1 && direction != -1)
         return gf_fail(&be->err, GF_ESHAPE, "%s: direction is %d, want +1 or -1", op, direction);
     const int64_t turned = 2 * cos.dim[1] * x.dim[0] * x.dim[1];
-    tally(be, 3 * turned, 2 * gf_row_bytes(x.dtype, turned) + bytes_of(cos) + bytes_of(sin));
+    tally(be, GF_AT_rope, 3 * turned,
+          2 * gf_row_bytes(x.dtype, turned) + bytes_of(cos) + bytes_of(sin));
     RUN(rope, x, cos, sin, direction);
     FINITE(x);
     return GF_OK;
@@ -286,7 +376,7 @@ gf_status gf_attention_fwd(gf_backend *be, gf_tensor o, gf_tensor lse, gf_tensor
     static const char op[] = "attention_fwd";
     TRY(attention_shapes(be, op, q, k, v, lse, row));
     WANT(o, 1u << q.dtype, 3, q.dim[0], q.dim[1], q.dim[2]);
-    tally(be, 4 * q.dim[1] * q.dim[2] * visible_pairs(row, window),
+    tally(be, GF_AT_attention_fwd, 4 * q.dim[1] * q.dim[2] * visible_pairs(row, window),
           bytes_of(o) + bytes_of(lse) + bytes_of(q) + bytes_of(k) + bytes_of(v));
     RUN(attention_fwd, o, lse, q, k, v, row, scale, window, cap);
     FINITE(o);
@@ -313,7 +403,7 @@ gf_status gf_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_tensor
         if (row->span[i].kv_start != row->span[i].start || row->span[i].kv_len != row->span[i].len)
             return gf_fail(&be->err, GF_ESHAPE, "%s: span %d has keys beyond its own tokens", op,
                            i);
-    tally(be, 10 * heads * width * visible_pairs(row, window),
+    tally(be, GF_AT_attention_bwd, 10 * heads * width * visible_pairs(row, window),
           bytes_of(dq) + bytes_of(dk) + bytes_of(dv) + 2 * bytes_of(delta) + bytes_of(d_o) +
               bytes_of(o) + bytes_of(lse) + bytes_of(q) + bytes_of(k) + bytes_of(v));
     RUN(attention_bwd, dq, dk, dv, delta, d_o, o, lse, q, k, v, row, scale, window, cap);
@@ -338,7 +428,7 @@ gf_status gf_glu_fwd(gf_backend *be, gf_tensor h, gf_tensor gate, gf_tensor up, 
     WANT(up, ACT, 2, DIMS2(gate.dim[0], gate.dim[1]));
     WANT(h, ACT, 2, DIMS2(gate.dim[0], gate.dim[1]));
     TRY(want_act(be, op, act));
-    tally(be, 4 * gf_count(h), bytes_of(h) + bytes_of(gate) + bytes_of(up));
+    tally(be, GF_AT_glu_fwd, 4 * gf_count(h), bytes_of(h) + bytes_of(gate) + bytes_of(up));
     RUN(glu_fwd, h, gate, up, act);
     FINITE(h);
     return GF_OK;
@@ -357,7 +447,7 @@ gf_status gf_glu_bwd(gf_backend *be, gf_tensor dgate, gf_tensor dup, gf_tensor h
     if (gf_is(h))
         WANT(h, ACT, 2, DIMS2(n, f));
     TRY(want_act(be, op, act));
-    tally(be, 8 * n * f,
+    tally(be, GF_AT_glu_bwd, 8 * n * f,
           bytes_of(dgate) + bytes_of(dup) + bytes_of(h) + bytes_of(dh) + bytes_of(gate) +
               bytes_of(up));
     RUN(glu_bwd, dgate, dup, h, dh, gate, up, act);
@@ -371,10 +461,10 @@ gf_status gf_glu_bwd(gf_backend *be, gf_tensor dgate, gf_tensor dup, gf_tensor h
 static gf_status want_index(gf_backend *be, const char *op, const char *arg, gf_tensor index,
                             int64_t limit)
 {
-    for (int64_t i = 0; !be->dry && i < index.dim[0]; i++) {
+    for (int64_t i = 0; !be->dry && !be->cuda && i < index.dim[0]; i++) {
         const int32_t at = ((const int32_t *)index.data)[i];
-        if (at < 0 || at >= limit)
-            return gf_fail(&be->err, GF_ESHAPE, "%s: %s[%lld] is %d, want 0 to %lld", op, arg,
+        if (at < -1 || at >= limit)
+            return gf_fail(&be->err, GF_ESHAPE, "%s: %s[%lld] is %d, want -1 to %lld", op, arg,
                            (long long)i, (int)at, (long long)limit - 1);
     }
     return GF_OK;
@@ -387,7 +477,8 @@ gf_status gf_gather_rows(gf_backend *be, gf_tensor y, gf_tensor x, gf_tensor ind
     WANT(y, ACT, 2, DIMS2(ANY_DIM, x.dim[1]));
     WANT(index, INT, 1, DIMS1(y.dim[0]));
     TRY(want_index(be, op, "index", index, x.dim[0]));
-    tally(be, 0, bytes_of(y) + gf_row_bytes(x.dtype, gf_count(y)) + bytes_of(index));
+    tally(be, GF_AT_gather_rows, 0,
+          bytes_of(y) + gf_row_bytes(x.dtype, gf_count(y)) + bytes_of(index));
     RUN(gather_rows, y, x, index);
     FINITE(y);
     return GF_OK;
@@ -400,7 +491,7 @@ gf_status gf_scatter_rows(gf_backend *be, gf_tensor y, gf_tensor x, gf_tensor in
     WANT(x, ACT, 2, DIMS2(ANY_DIM, y.dim[1]));
     WANT(index, INT, 1, DIMS1(x.dim[0]));
     TRY(want_index(be, op, "index", index, y.dim[0]));
-    tally(be, 0, bytes_of(y) + 2 * bytes_of(x) + bytes_of(index));
+    tally(be, GF_AT_scatter_rows, 0, bytes_of(y) + 2 * bytes_of(x) + bytes_of(index));
     RUN(scatter_rows, y, x, index);
     FINITE(y);
     return GF_OK;
@@ -424,11 +515,40 @@ gf_status gf_xent(gf_backend *be, gf_tensor nll, gf_tensor best, gf_tensor dlogi
     if (v < 1)
         return gf_fail(&be->err, GF_ESHAPE, "%s: logits has no columns", op);
     TRY(want_index(be, op, "label", label, v));
-    tally(be, (gf_is(dlogits) ? 6 : 4) * m * v,
+    tally(be, GF_AT_xent, (gf_is(dlogits) ? 6 : 4) * m * v,
           bytes_of(logits) + bytes_of(dlogits) + bytes_of(nll) + bytes_of(best) + bytes_of(label));
     RUN(xent, nll, best, dlogits, logits, label, cap);
     FINITE(nll);
     FINITE(dlogits);
+    return GF_OK;
+}
+
+gf_status gf_count_losses(gf_backend *be, gf_tensor sums, gf_tensor nll, gf_tensor best,
+                          gf_tensor label)
+{
+    static const char op[] = "count_losses";
+    WANT(sums, FIXED, 1, DIMS1(GF_SUMS));
+    WANT(nll, F32, 1, DIMS1(ANY_DIM));
+    WANT(best, INT, 1, DIMS1(nll.dim[0]));
+    WANT(label, INT, 1, DIMS1(nll.dim[0]));
+    tally(be, GF_AT_count_losses, 2 * nll.dim[0], bytes_of(nll) + bytes_of(best) + bytes_of(label));
+    RUN(count_losses, sums, nll, best, label);
+    return GF_OK;
+}
+
+gf_status gf_group_tails(gf_backend *be, const gf_group *g)
+{
+    static const char op[] = "group_tails";
+    if (g && g->tail == 0)
+        return GF_OK;
+    TRY(group_shapes(be, op, g, g ? g->lin[0].w.dim[1] : 0));
+    int64_t bytes = 0;
+    for (int i = 0; i < g->count; i++) {
+        bytes += bytes_of(g->lin[i].a) + bytes_of(g->lin[i].b);
+        bytes += gf_row_bytes(g->lin[i].w.dtype, gf_count(g->lin[i].a) + gf_count(g->lin[i].b));
+    }
+    tally(be, GF_AT_group_tails, 0, bytes);
+    RUN(group_tails, g);
     return GF_OK;
 }
 
@@ -438,9 +558,9 @@ gf_status gf_sum_squares(gf_backend *be, double *sum, gf_tensor g, double scale)
     WANT(g, FIXED, 1, DIMS1(ANY_DIM));
     if (!sum)
         return gf_fail(&be->err, GF_ESHAPE, "%s: sum is missing", op);
-    tally(be, 3 * gf_count(g), bytes_of(g));
+    tally(be, GF_AT_sum_squares, 3 * gf_count(g), bytes_of(g));
     RUN(sum_squares, sum, g, scale);
-    if (*sum - *sum != 0.0) /* Inf - Inf and NaN - NaN are NaN */
+    if (!be->cuda && *sum - *sum != 0.0) /* Inf - Inf and NaN - NaN are NaN */
         return gf_fail(&be->err, GF_ENUMERIC, "%s: the sum is not finite", op);
     return GF_OK;
 }
@@ -456,7 +576,7 @@ gf_status gf_adamw(gf_backend *be, gf_tensor value, gf_tensor m, gf_tensor v, gf
     if (!args || args->step < 1)
         return gf_fail(&be->err, GF_ESHAPE, "%s: step is %lld, want 1 or more", op,
                        args ? (long long)args->step : 0LL);
-    tally(be, 15 * gf_count(value),
+    tally(be, GF_AT_adamw, 15 * gf_count(value),
           2 * (bytes_of(value) + bytes_of(m) + bytes_of(v)) + bytes_of(g));
     RUN(adamw, value, m, v, g, scale, args);
     FINITE(m);
@@ -471,8 +591,7 @@ gf_status gf_zero(gf_backend *be, gf_tensor x)
     if (!gf_is(x))
         return gf_fail(&be->err, GF_ESHAPE, "%s: x is missing", op);
     WANT(x, ANY_TYPE, x.rank, x.dim[0], x.dim[1], x.dim[2]);
-    tally(be, 0, bytes_of(x));
-    if (be->dry)
-        return GF_OK;
-    return be->ops->zero(be, x);
+    tally(be, GF_AT_zero, 0, bytes_of(x));
+    RUN(zero, x);
+    return GF_OK;
 }

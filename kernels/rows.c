@@ -7,11 +7,18 @@ typedef struct {
     bool scatter;
 } rows_args;
 
+/* from -1: zeros; to -1: nothing. */
 static void copy_row(gf_tensor y, int64_t to, gf_tensor x, int64_t from)
 {
-    void *out = gf_row_at(y, to);
-    const void *in = gf_row_at(x, from);
     const int64_t width = gf_width(y);
+    if (to < 0)
+        return;
+    void *out = gf_row_at(y, to);
+    if (from < 0) {
+        memset(out, 0, (size_t)gf_row_bytes(y.dtype, width));
+        return;
+    }
+    const void *in = gf_row_at(x, from);
     if (y.dtype == x.dtype) {
         memcpy(out, in, (size_t)gf_row_bytes(y.dtype, width));
         return;

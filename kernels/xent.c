@@ -64,11 +64,24 @@ static double sum_of_exps(const float *row, int64_t n, float cap, float m)
     return sum;
 }
 
+static void filler_row(const xent_args *a, int64_t row)
+{
+    ((float *)a->nll.data)[row] = 0.0f;
+    ((int32_t *)a->best.data)[row] = -1;
+    if (gf_is(a->dlogits))
+        memset(gf_row_at(a->dlogits, row), 0,
+               (size_t)gf_row_bytes(a->dlogits.dtype, a->dlogits.dim[1]));
+}
+
 static void xent_row(const xent_args *a, int64_t row)
 {
     const float *logits = gf_row_at(a->logits, row);
     const int64_t n = a->logits.dim[1];
     const int32_t label = ((const int32_t *)a->label.data)[row];
+    if (label < 0) {
+        filler_row(a, row);
+        return;
+    }
     const float m = largest(logits, n, a->cap, (int32_t *)a->best.data + row);
     const double sum = sum_of_exps(logits, n, a->cap, m);
     float lane[V_LANES];
@@ -107,5 +120,25 @@ gf_status GF_CPU(xent)(gf_backend *be, gf_tensor nll, gf_tensor best, gf_tensor 
 {
     xent_args a = {nll, best, dlogits, logits, label, cap};
     rows_run(be, gf_count(logits), xent_part, &a);
+    return GF_OK;
+}
+
+gf_status GF_CPU(count_losses)(gf_backend *be, gf_tensor sums, gf_tensor nll, gf_tensor best,
+                               gf_tensor label)
+{
+    int64_t *sum = sums.data;
+    (void)be;
+    for (int64_t i = 0; i < nll.dim[0]; i++) {
+        const float loss = ((const float *)nll.data)[i];
+        const int32_t want = ((const int32_t *)label.data)[i];
+        if (want < 0)
+            continue;
+        if (!(fabsf(loss) < 0x1p16f)) {
+            sum[GF_SUM_NONFINITE]++;
+            continue;
+        }
+        sum[GF_SUM_LOSS] += llrint((double)loss * GF_LOSS_SCALE);
+        sum[GF_SUM_CORRECT] += ((const int32_t *)best.data)[i] == want;
+    }
     return GF_OK;
 }

@@ -95,7 +95,7 @@ gf_status gf_cmd_eval(const gf_options *o, gf_err *err)
     double *nll = NULL;
     gf_status st = GF_OK;
     gf_session_start(&s, o);
-    TRYG(gf_comm_open(&comm, err));
+    TRYG(gf_comm_open(&comm, NULL, err));
     st = open_inputs(&s, &data, err);
     if (st == GF_OK && o->per_example && !(nll = gf_alloc((size_t)data.count, sizeof *nll, err)))
         st = GF_ENOMEM;
@@ -112,6 +112,6 @@ out:
     gf_dataset_free(&data);
     gf_session_close(&s);
     gf_print_error(st, err);
-    gf_comm_close(&comm);
+    gf_comm_close(&comm, st);
     return st;
 }

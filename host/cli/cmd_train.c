@@ -5,6 +5,7 @@
 #include "base/number.h"
 #include "cli/progress.h"
 #include "cli/record.h"
+#include "model/space.h"
 #include "train/checkpoint.h"
 
 #include <signal.h>
@@ -126,6 +127,24 @@ static gf_status open_inputs(run *r, gf_err *err)
     return GF_OK;
 }
 
+/* The adapter's first values: another adapter's, or drawn. */
+static gf_status start_values(run *r, gf_err *err)
+{
+    gf_session *s = &r->s;
+    const gf_options *o = r->o;
+    gf_space space;
+    gf_status st = GF_OK;
+    TRYG(gf_space_open(&space, &s->model, false, err));
+    if (o->init_adapter)
+        TRYG(gf_adapter_read(&s->adapter, space.value, o->init_adapter, err));
+    else
+        gf_adapter_init(&s->adapter, space.value, (gf_init)o->init_lora_weights, (uint64_t)o->seed);
+    TRYG(gf_space_push(&space, err));
+out:
+    gf_space_close(&space);
+    return st;
+}
+
 static gf_status open_model(run *r, gf_err *err)
 {
     gf_session *s = &r->s;
@@ -142,11 +161,7 @@ static gf_status open_model(run *r, gf_err *err)
     TRY(gf_model_open(&s->model, &s->files, &s->adapter, &s->backend, &s->arena, &r->model_opt, 0,
                       false, err));
     s->has_model = true;
-    float *value = s->model.value.data;
-    if (r->o->init_adapter)
-        return gf_adapter_read(&s->adapter, value, r->o->init_adapter, err);
-    gf_adapter_init(&s->adapter, value, (gf_init)r->o->init_lora_weights, (uint64_t)r->o->seed);
-    return GF_OK;
+    return start_values(r, err);
 }
 
 static void report_start(const run *r)
@@ -228,18 +243,23 @@ static gf_status write_outputs(run *r, gf_err *err)
 {
     const char *dir = r->o->output_dir;
     gf_sha256 hash;
+    gf_space space;
     char *template_text = NULL;
-    TRY(gf_adapter_write(&r->s.adapter, r->s.model.value.data, dir, err));
+    gf_status st = gf_space_open(&space, &r->s.model, true, err);
+    if (st == GF_OK)
+        st = gf_adapter_write(&r->s.adapter, space.value, dir, err);
+    gf_space_close(&space);
+    TRY(st);
     if (r->s.tokenizer) {
         TRY(gf_session_template_text(&r->s, &template_text, err));
-        const gf_status st = gf_tokenizer_save(r->s.tokenizer, dir, template_text, err);
+        st = gf_tokenizer_save(r->s.tokenizer, dir, template_text, err);
         free(template_text);
         TRY(st);
     }
     char *path = gf_path_join(dir, "adapter_model.safetensors", err);
     if (!path)
         return GF_ENOMEM;
-    const gf_status st = gf_hash_file(&hash, path, err);
+    st = gf_hash_file(&hash, path, err);
     free(path);
     TRY(st);
     return write_record(r, hash.hex, err);
@@ -258,7 +278,7 @@ static gf_status finish(run *r, gf_err *err)
     return gf_comm_agree(&r->comm, st, err);
 }
 
-static void close_run(run *r)
+static void close_run(run *r, gf_status st)
 {
     if (r->hash)
         gf_base_hash_end(r->hash, &r->base, NULL);
@@ -270,7 +290,7 @@ static void close_run(run *r)
     gf_buf_free(&r->base);
     free(r->resume);
     if (r->has_comm)
-        gf_comm_close(&r->comm);
+        gf_comm_close(&r->comm, st);
 }
 
 gf_status gf_cmd_train(const gf_options *o, gf_err *err)
@@ -278,7 +298,7 @@ gf_status gf_cmd_train(const gf_options *o, gf_err *err)
     run r = {.o = o};
     gf_status st = GF_OK;
     gf_session_start(&r.s, o);
-    TRYG(gf_comm_open(&r.comm, err));
+    TRYG(gf_comm_open(&r.comm, NULL, err));
     r.has_comm = true;
     st = open_inputs(&r, err);
     if (st == GF_OK)
@@ -298,6 +318,6 @@ gf_status gf_cmd_train(const gf_options *o, gf_err *err)
         gf_progress_end(&r.progress);
 out:
     gf_print_error(st, err);
-    close_run(&r);
+    close_run(&r, st);
     return st;
 }

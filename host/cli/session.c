@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "cli/machine.h"
+#include "model/space.h"
 
 void gf_session_start(gf_session *s, const gf_options *o)
 {
@@ -159,6 +160,18 @@ uint64_t gf_session_limit(const gf_options *o)
     return machine.free_;
 }
 
+static gf_status read_values(gf_session *s, gf_err *err)
+{
+    gf_space space;
+    gf_status st = gf_space_open(&space, &s->model, false, err);
+    if (st == GF_OK)
+        st = gf_adapter_read(&s->adapter, space.value, s->o->adapter, err);
+    if (st == GF_OK)
+        st = gf_space_push(&space, err);
+    gf_space_close(&space);
+    return st;
+}
+
 gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_t cache_tokens,
                            gf_err *err)
 {
@@ -175,9 +188,7 @@ gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_
     TRY(gf_model_open(&s->model, &s->files, adapter, &s->backend, &s->arena, &opt,
                       gf_session_limit(s->o), false, err));
     s->has_model = true;
-    if (adapter)
-        TRY(gf_adapter_read(adapter, s->model.value.data, s->o->adapter, err));
-    return GF_OK;
+    return adapter ? read_values(s, err) : GF_OK;
 }
 
 /* ---- conversations ----------------------------------------------------------------- */

@@ -57,7 +57,7 @@ static gf_status feed(gf_model *m, const int32_t *ids, int64_t from, int64_t cou
 /* Soft-caps the logits in place as training does (FORMATS 2.2), and looks at every one. */
 static gf_status finish_logits(const gf_model *m, int64_t at, gf_err *err)
 {
-    float *z = m->logits.data;
+    float *z = m->host.logits;
     const float cap = m->cfg->logits_cap;
     for (int64_t i = 0; i < m->cfg->V; i++) {
         if (!isfinite(z[i]))
@@ -94,7 +94,7 @@ gf_status gf_generate(gf_model *m, int32_t *ids, int64_t *count, const gf_genera
         TRYG(feed(m, ids, m->cache.used, *count, opt->seen, err));
         TRYG(finish_logits(m, *count, err));
         const int32_t id =
-            gf_sample(m->logits.data, m->cfg->V, &opt->sampling, (uint64_t)*count, scratch);
+            gf_sample(m->host.logits, m->cfg->V, &opt->sampling, (uint64_t)*count, scratch);
         ids[(*count)++] = id;
         if ((opt->emit && !opt->emit(opt->ctx, id)) || stops_at(opt, id))
             break;

@@ -7,13 +7,32 @@
 /* A view of the first N rows: tensors are sized for a full row. */
 static gf_tensor used(const gf_model *m, gf_tensor t)
 {
-    return gf_is(t) ? gf_rows(t, 0, m->row.spans.tokens) : t;
+    return gf_is(t) ? gf_rows(t, 0, m->row.n) : t;
 }
 
-static gf_tensor scratch(gf_model *m, const char *name, int64_t width)
+static gf_tensor scratch(gf_model *m, const char *name, int64_t width, int64_t pitch)
 {
-    return gf_model_scratch(m, name, m->opt.precision, m->row.spans.tokens, m->opt.row_tokens,
-                            width);
+    return gf_model_scratch(m, name, m->opt.precision, m->row.n, m->row.room, width, pitch);
+}
+
+/* Room for what a group reads (forward) or for the gradient of what it writes, with its tail. */
+static gf_tensor input_of(gf_model *m, const char *name, const gf_group *g)
+{
+    return scratch(m, name, g->lin[0].w.dim[1], gf_group_k(g) + g->tail);
+}
+
+static gf_tensor gradient_of(gf_model *m, const char *name, const gf_group *g)
+{
+    return scratch(m, name, gf_group_n(g), gf_group_n(g) + g->tail);
+}
+
+/* Where P goes: dy's tail on a device, scratch on a CPU. */
+static gf_tensor inner_of(gf_model *m, const gf_group *g, gf_tensor dy)
+{
+    const int64_t rank = gf_group_rank(g);
+    if (rank == 0)
+        return gf_none;
+    return g->tail ? gf_behind(dy, gf_group_n(g), rank) : scratch(m, "P", rank, rank);
 }
 
 /* q, k and v inside the stacked projection. */
@@ -54,7 +73,7 @@ static gf_saved saved_rows(const gf_model *m, int64_t l)
 /* Generation: the new tokens' keys and values go behind those already there. */
 static gf_status append_cache(gf_model *m, int64_t l, gf_heads_view h)
 {
-    const int64_t N = m->row.spans.tokens;
+    const int64_t N = m->row.n;
     const gf_tensor iota = gf_rows(m->row.iota, 0, N);
     TRY(gf_gather_rows(m->be, gf_rows(m->cache.k[l], m->cache.used, N), h.k, iota));
     return gf_gather_rows(m->be, gf_rows(m->cache.v[l], m->cache.used, N), h.v, iota);
@@ -70,12 +89,11 @@ static gf_status attend_fwd(gf_model *m, int64_t l, const gf_saved *a)
     gf_tensor q = gf_heads(h.q, c->H), k = gf_heads(h.k, c->G), v = gf_heads(h.v, c->G);
 
     if (c->qk_norm) {
-        TRY(gf_gather_rows(be, a->raw, h.qk, gf_rows(m->row.iota, 0, m->row.spans.tokens)));
+        TRY(gf_gather_rows(be, a->raw, h.qk, used(m, m->row.iota)));
         TRY(gf_rmsnorm_fwd(be, q, a->rstd_q, q, w->q_norm, c->eps, c->norm_offset));
         TRY(gf_rmsnorm_fwd(be, k, a->rstd_k, k, w->k_norm, c->eps, c->norm_offset));
     }
-    TRY(gf_rope(be, q, used(m, m->row.cos), used(m, m->row.sin), +1));
-    TRY(gf_rope(be, k, used(m, m->row.cos), used(m, m->row.sin), +1));
+    TRY(gf_rope(be, gf_heads(h.qk, c->H + c->G), used(m, m->row.cos), used(m, m->row.sin), +1));
     if (m->opt.use == GF_USE_GENERATE) {
         TRY(append_cache(m, l, h));
         k = gf_heads(m->cache.k[l], c->G);
@@ -94,21 +112,19 @@ static gf_status attend_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor
     gf_backend *be = m->be;
     const gf_heads_view h = split_heads(m, a->qkv), d = split_heads(m, dqkv);
     const gf_tensor dq = gf_heads(d.q, c->H), dk = gf_heads(d.k, c->G);
-    const gf_tensor delta =
-        gf_model_scratch(m, "delta", GF_F32, m->row.spans.tokens, m->opt.row_tokens, c->H);
+    const gf_tensor delta = gf_model_scratch(m, "delta", GF_F32, m->row.n, m->row.room, c->H, c->H);
 
     TRY(gf_attention_bwd(be, dq, dk, gf_heads(d.v, c->G), delta, gf_heads(d_o, c->H),
                          gf_heads(a->o, c->H), a->lse, gf_heads(h.q, c->H), gf_heads(h.k, c->G),
                          gf_heads(h.v, c->G), &m->row.spans, c->attention_scale, c->window[l],
                          c->attention_cap));
-    TRY(gf_rope(be, dk, used(m, m->row.cos), used(m, m->row.sin), -1));
-    TRY(gf_rope(be, dq, used(m, m->row.cos), used(m, m->row.sin), -1));
+    TRY(gf_rope(be, gf_heads(d.qk, c->H + c->G), used(m, m->row.cos), used(m, m->row.sin), -1));
     if (c->qk_norm) {
         const int64_t Q = c->H * c->K, KV = c->G * c->K;
         const gf_tensor q = gf_heads(gf_cols(a->raw, 0, Q), c->H);
         const gf_tensor k = gf_heads(gf_cols(a->raw, Q, KV), c->G);
-        TRY(gf_rmsnorm_bwd(be, dk, dk, gf_none, k, w->k_norm, a->rstd_k, c->norm_offset));
-        TRY(gf_rmsnorm_bwd(be, dq, dq, gf_none, q, w->q_norm, a->rstd_q, c->norm_offset));
+        TRY(gf_rmsnorm_bwd(be, dk, gf_none, dk, gf_none, k, w->k_norm, a->rstd_k, c->norm_offset));
+        TRY(gf_rmsnorm_bwd(be, dq, gf_none, dq, gf_none, q, w->q_norm, a->rstd_q, c->norm_offset));
     }
     return GF_OK;
 }
@@ -123,71 +139,63 @@ gf_status gf_block_fwd(gf_model *m, int64_t l, gf_tensor y)
     gf_backend *be = m->be;
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
-    const gf_tensor n1 = scratch(m, "norm1", c->D);
+    const gf_tensor n1 = input_of(m, "norm1", &w->qkv);
     TRY(gf_rmsnorm_fwd(be, n1, a.rstd1, a.x, w->norm1, c->eps, c->norm_offset));
     TRY(gf_group_linear_fwd(be, a.qkv, a.s_qkv, n1, gf_none, &w->qkv, row, drop));
     TRY(attend_fwd(m, l, &a));
     TRY(gf_group_linear_fwd(be, a.x2, a.s_o, a.o, a.x, &w->o, row, drop));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
 
-    const gf_tensor n2 = scratch(m, "norm2", c->D);
-    const gf_tensor h = scratch(m, "glu", c->F);
+    const gf_tensor n2 = input_of(m, "norm2", &w->gate_up);
+    const gf_tensor h = input_of(m, "glu", &w->down);
+    const int64_t up = gf_group_column(&w->gate_up, 1);
     TRY(gf_rmsnorm_fwd(be, n2, a.rstd2, a.x2, w->norm2, c->eps, c->norm_offset));
     TRY(gf_group_linear_fwd(be, a.gate_up, a.s_gate_up, n2, gf_none, &w->gate_up, row, drop));
-    TRY(gf_glu_fwd(be, h, gf_cols(a.gate_up, 0, c->F), gf_cols(a.gate_up, c->F, c->F), c->act));
+    TRY(gf_glu_fwd(be, h, gf_cols(a.gate_up, 0, c->F), gf_cols(a.gate_up, up, c->F), c->act));
     TRY(gf_group_linear_fwd(be, y, a.s_down, h, a.x2, &w->down, row, drop));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
 
-/* The residual stream's gradient as products take it: itself in f32, a rounded copy in bf16. */
-static gf_status rounded(gf_model *m, gf_tensor *d, gf_tensor dx)
+/* dx += norm's gradient, and its rounded copy where products take one. */
+static gf_status norm_bwd(gf_model *m, gf_dx g, gf_tensor dy, gf_tensor x, gf_tensor w,
+                          gf_tensor rstd)
 {
-    *d = dx;
-    if (m->opt.precision == GF_F32)
-        return GF_OK;
-    *d = scratch(m, "rounded", dx.dim[1]);
-    return gf_gather_rows(m->be, *d, dx, gf_rows(m->row.iota, 0, dx.dim[0]));
-}
-
-static gf_tensor tail_scratch(gf_model *m, const gf_group *g)
-{
-    const int64_t rank = gf_group_rank(g);
-    return rank ? scratch(m, "P", rank) : gf_none;
+    const gf_tensor rounded = m->opt.precision == GF_F32 ? gf_none : g.d;
+    return gf_rmsnorm_bwd(m->be, g.dx, rounded, dy, g.dx, x, w, rstd, m->cfg->norm_offset);
 }
 
 /* dx: the gradient of y on entry, of x2 on return. */
-static gf_status mlp_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor dx)
+static gf_status mlp_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_dx g)
 {
     const gf_config *c = m->cfg;
     const gf_layer *w = &m->layer[l];
     const gf_dropout drop = m->opt.dropout;
     gf_backend *be = m->be;
-    const gf_tensor gate = gf_cols(a->gate_up, 0, c->F), up = gf_cols(a->gate_up, c->F, c->F);
+    const gf_tensor gate = gf_cols(a->gate_up, 0, c->F);
+    const gf_tensor up = gf_cols(a->gate_up, gf_group_column(&w->gate_up, 1), c->F);
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
-    const gf_tensor dh = scratch(m, "dglu", c->F);
+    const gf_tensor dh = scratch(m, "dglu", c->F, gf_model_pitch(m, c->F));
     const size_t inner = gf_mark(m->arena, GF_PART_SCRATCH);
-    const gf_tensor h = scratch(m, "glu", c->F);
-    gf_tensor d;
-    TRY(rounded(m, &d, dx));
+    const gf_tensor h = input_of(m, "glu", &w->down);
     TRY(gf_glu_fwd(be, h, gate, up, c->act));
-    TRY(gf_group_linear_bwd(be, dh, tail_scratch(m, &w->down), d, h, a->s_down, &w->down,
+    TRY(gf_group_linear_bwd(be, dh, inner_of(m, &w->down, g.d), g.d, h, a->s_down, &w->down,
                             &m->row.spans, drop, &m->fixed));
     gf_release(m->arena, GF_PART_SCRATCH, inner);
 
     TRY(gf_glu_bwd(be, gate, up, gf_none, dh, gate, up, c->act));
-    const gf_tensor n2 = scratch(m, "norm2", c->D), dn2 = scratch(m, "dnorm2", c->D);
+    const gf_tensor n2 = input_of(m, "norm2", &w->gate_up), dn2 = scratch(m, "dnorm2", c->D, c->D);
     TRY(gf_rmsnorm_fwd(be, n2, a->rstd2, a->x2, w->norm2, c->eps, c->norm_offset));
-    TRY(gf_group_linear_bwd(be, dn2, tail_scratch(m, &w->gate_up), a->gate_up, n2, a->s_gate_up,
-                            &w->gate_up, &m->row.spans, drop, &m->fixed));
-    TRY(gf_rmsnorm_bwd(be, dx, dn2, dx, a->x2, w->norm2, a->rstd2, c->norm_offset));
+    TRY(gf_group_linear_bwd(be, dn2, inner_of(m, &w->gate_up, a->gate_up), a->gate_up, n2,
+                            a->s_gate_up, &w->gate_up, &m->row.spans, drop, &m->fixed));
+    TRY(norm_bwd(m, g, dn2, a->x2, w->norm2, a->rstd2));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
 
 /* dx: the gradient of x2 on entry, of x on return (of x2 still, if nothing below needs it). */
-static gf_status attention_half_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor dx)
+static gf_status attention_half_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_dx g)
 {
     const gf_config *c = m->cfg;
     const gf_layer *w = &m->layer[l];
@@ -196,34 +204,32 @@ static gf_status attention_half_bwd(gf_model *m, int64_t l, const gf_saved *a, g
     gf_backend *be = m->be;
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
-    const gf_tensor dqkv = scratch(m, "dqkv", (c->H + 2 * c->G) * c->K);
+    const gf_tensor dqkv = gradient_of(m, "dqkv", &w->qkv);
     const size_t inner = gf_mark(m->arena, GF_PART_SCRATCH);
-    const gf_tensor d_o = scratch(m, "do", c->H * c->K);
-    gf_tensor d;
-    TRY(rounded(m, &d, dx));
-    TRY(gf_group_linear_bwd(be, d_o, tail_scratch(m, &w->o), d, a->o, a->s_o, &w->o, &m->row.spans,
-                            drop, &m->fixed));
+    const gf_tensor d_o = scratch(m, "do", c->H * c->K, c->H * c->K);
+    TRY(gf_group_linear_bwd(be, d_o, inner_of(m, &w->o, g.d), g.d, a->o, a->s_o, &w->o,
+                            &m->row.spans, drop, &m->fixed));
     TRY(attend_bwd(m, l, a, dqkv, d_o));
     gf_release(m->arena, GF_PART_SCRATCH, inner);
 
-    const gf_tensor n1 = scratch(m, "norm1", c->D);
-    const gf_tensor dn1 = below ? scratch(m, "dnorm1", c->D) : gf_none;
+    const gf_tensor n1 = input_of(m, "norm1", &w->qkv);
+    const gf_tensor dn1 = below ? scratch(m, "dnorm1", c->D, c->D) : gf_none;
     TRY(gf_rmsnorm_fwd(be, n1, a->rstd1, a->x, w->norm1, c->eps, c->norm_offset));
-    TRY(gf_group_linear_bwd(be, dn1, tail_scratch(m, &w->qkv), dqkv, n1, a->s_qkv, &w->qkv,
+    TRY(gf_group_linear_bwd(be, dn1, inner_of(m, &w->qkv, dqkv), dqkv, n1, a->s_qkv, &w->qkv,
                             &m->row.spans, drop, &m->fixed));
     if (below)
-        TRY(gf_rmsnorm_bwd(be, dx, dn1, dx, a->x, w->norm1, a->rstd1, c->norm_offset));
+        TRY(norm_bwd(m, g, dn1, a->x, w->norm1, a->rstd1));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
 
-gf_status gf_block_bwd(gf_model *m, int64_t l, gf_tensor dx)
+gf_status gf_block_bwd(gf_model *m, int64_t l, gf_dx g)
 {
     const gf_saved a = saved_rows(m, l);
     const gf_layer *w = &m->layer[l];
-    TRY(mlp_bwd(m, l, &a, dx));
+    TRY(mlp_bwd(m, l, &a, g));
     /* The lowest adapted layer may carry LoRA on its MLP only: then the pass ends here. */
     if (l == m->lowest && !gf_group_rank(&w->o) && !gf_group_rank(&w->qkv))
         return GF_OK;
-    return attention_half_bwd(m, l, &a, dx);
+    return attention_half_bwd(m, l, &a, g);
 }

@@ -12,22 +12,51 @@
 #define HEAD_CHUNK_MIN 64
 #define HEAD_CHUNK_MAX 512
 
+/* On a device every layer's n and k, and every row, are multiples of so many elements: 16 bytes of
+ * bf16, what a vector access takes. */
+#define DEVICE_ALIGN 8
+/* Weights' rows start at multiples of so many elements: 128 bytes of bf16 (PERFORMANCE 2.2). */
+#define DEVICE_PITCH 64
+/* Tails are whole steps of the tensor cores' inner dimension. */
+#define DEVICE_TAIL 16
+
+static int64_t round_up(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+int64_t gf_model_pitch(const gf_model *m, int64_t n)
+{
+    return m->be->cuda ? round_up(n, DEVICE_ALIGN) : n;
+}
+
 static gf_dtype act_of(const gf_model *m)
 {
     return m->opt.precision;
 }
 
-/* f32 weights are held as bf16 where the products are bf16: they would be rounded there anyway. */
+/* f32 weights are held as bf16 where the products are bf16: they would be rounded there anyway. A
+ * device holds all weights in the run's precision. */
 static gf_dtype held_as(const gf_model *m, gf_dtype file)
 {
+    if (m->be->cuda)
+        return act_of(m);
     return file == GF_F32 && act_of(m) == GF_BF16 ? GF_BF16 : file;
+}
+
+/* Where a tensor's width is wanted in a room of `pitch` elements. */
+static gf_tensor take_pitched(gf_model *m, gf_part part, const char *name, gf_dtype dtype,
+                              int64_t rows, int64_t width, int64_t pitch)
+{
+    return gf_cols(gf_take(m->arena, part, name, dtype, rows, pitch, 0), 0, width);
 }
 
 static gf_tensor take_weight(gf_model *m, const char *name, int64_t n, int64_t k)
 {
     const gf_entry *e = gf_files_find(m->files, name);
     assert(e); /* gf_files_open has checked */
-    return gf_take(m->arena, GF_PART_WEIGHTS, e->name, held_as(m, e->dtype), n, k, 0);
+    return take_pitched(m, GF_PART_WEIGHTS, e->name, held_as(m, e->dtype), n, k,
+                        gf_model_pitch(m, k));
 }
 
 /* A vector is always held in f32; none if the file lacks it. */
@@ -54,19 +83,78 @@ static void adapt(const gf_model *m, gf_linear *lin, int64_t layer, gf_linear_id
     lin->db = gf_view(grad ? grad + lo->b : NULL, GF_I64, "dB", lo->n, lo->r, 0);
 }
 
-static gf_linear take_linear(gf_model *m, int64_t layer, gf_linear_id id)
+/* A linear layer without its weights: shapes, adapter, names to find them by. */
+static gf_linear describe_linear(const gf_model *m, int64_t layer, gf_linear_id id)
 {
     char module[64], name[80];
     int64_t n, k;
     gf_module_name(module, layer, id);
     gf_module_shape(m->cfg, id, &n, &k);
-    gf_linear lin = {.module = (uint32_t)(layer * GF_LINEARS + id)};
     snprintf(name, sizeof name, "%s.weight", module);
-    lin.w = take_weight(m, name, n, k);
+    const gf_entry *e = gf_files_find(m->files, name);
+    assert(e); /* gf_files_open has checked */
+    gf_linear lin = {.module = (uint32_t)(layer * GF_LINEARS + id)};
+    lin.w = gf_view(NULL, held_as(m, e->dtype), e->name, n, k, 0);
     snprintf(name, sizeof name, "%s.bias", module);
-    lin.bias = take_vector(m, name, n);
+    e = gf_files_find(m->files, name);
+    if (e)
+        lin.bias = gf_view(NULL, m->be->cuda ? act_of(m) : GF_F32, e->name, n, 0, 0);
     adapt(m, &lin, layer, id);
     return lin;
+}
+
+/* A CPU's weights lie as they are stored, one after the other. */
+static void take_apart(gf_model *m, gf_group *g)
+{
+    for (int i = 0; i < g->count; i++) {
+        gf_linear *lin = &g->lin[i];
+        lin->w = gf_take(m->arena, GF_PART_WEIGHTS, lin->w.name, lin->w.dtype, lin->w.dim[0],
+                         lin->w.dim[1], 0);
+        if (gf_is(lin->bias))
+            lin->bias =
+                gf_take(m->arena, GF_PART_WEIGHTS, lin->bias.name, GF_F32, lin->bias.dim[0], 0, 0);
+    }
+}
+
+/* A device's are stacked in one buffer with tails (gf_group, graft/ops.h); so are the biases. */
+static void take_stacked(gf_model *m, gf_group *g)
+{
+    const int64_t rank = gf_group_rank(g);
+    bool biased = false;
+    g->align = DEVICE_ALIGN;
+    g->tail = round_up(rank, DEVICE_TAIL);
+    const gf_tensor all =
+        gf_take(m->arena, GF_PART_WEIGHTS, g->lin[0].w.name, act_of(m), gf_group_n(g) + g->tail,
+                round_up(gf_group_k(g) + g->tail, DEVICE_PITCH), 0);
+    for (int i = 0; i < g->count; i++)
+        biased |= gf_is(g->lin[i].bias);
+    gf_tensor bias = gf_none;
+    if (biased)
+        bias = gf_take(m->arena, GF_PART_WEIGHTS, "bias", act_of(m), gf_group_n(g), 0, 0);
+    for (int i = 0; i < g->count; i++) {
+        gf_linear *lin = &g->lin[i];
+        const int64_t n = lin->w.dim[0], at = gf_group_column(g, i);
+        const char *name = lin->w.name;
+        lin->w = gf_cols(gf_rows(all, at, n), 0, lin->w.dim[1]);
+        lin->w.name = name;
+        if (!biased)
+            continue;
+        name = gf_is(lin->bias) ? lin->bias.name : NULL; /* zeros */
+        lin->bias = gf_rows(bias, at, n);
+        lin->bias.name = name;
+    }
+}
+
+static gf_group take_group(gf_model *m, int64_t layer, gf_linear_id first, int count)
+{
+    gf_group g = {.count = count};
+    for (int i = 0; i < count; i++)
+        g.lin[i] = describe_linear(m, layer, (gf_linear_id)((int)first + i));
+    if (m->be->cuda)
+        take_stacked(m, &g);
+    else
+        take_apart(m, &g);
+    return g;
 }
 
 static void take_layer(gf_model *m, int64_t l)
@@ -85,13 +173,10 @@ static void take_layer(gf_model *m, int64_t l)
         snprintf(name, sizeof name, format, (long long)l, "self_attn.k_norm");
         w->k_norm = take_vector(m, name, K);
     }
-    w->qkv = (gf_group){
-        .count = 3,
-        .lin = {take_linear(m, l, GF_Q), take_linear(m, l, GF_K), take_linear(m, l, GF_V)}};
-    w->o = (gf_group){.count = 1, .lin = {take_linear(m, l, GF_O)}};
-    w->gate_up =
-        (gf_group){.count = 2, .lin = {take_linear(m, l, GF_GATE), take_linear(m, l, GF_UP)}};
-    w->down = (gf_group){.count = 1, .lin = {take_linear(m, l, GF_DOWN)}};
+    w->qkv = take_group(m, l, GF_Q, 3);
+    w->o = take_group(m, l, GF_O, 1);
+    w->gate_up = take_group(m, l, GF_GATE, 2);
+    w->down = take_group(m, l, GF_DOWN, 1);
 }
 
 static void take_weights(gf_model *m)
@@ -112,13 +197,18 @@ static void take_weights(gf_model *m)
 
 static void take_space(gf_model *m)
 {
+    const int64_t n = m->adapter ? m->adapter->size : 0;
+    if (m->opt.use == GF_USE_TRAIN) {
+        m->reduced = gf_take(m->arena, GF_PART_SPACE, "gradient", GF_I64, n + GF_SUMS, 0, 0);
+        m->grad = gf_rows(m->reduced, 0, n);
+        m->sums = gf_rows(m->reduced, n, GF_SUMS);
+        m->fixed.sums = m->sums;
+    }
     if (!m->adapter)
         return;
-    const int64_t n = m->adapter->size;
     m->value = gf_take(m->arena, GF_PART_SPACE, "value", GF_F32, n, 0, 0);
     if (m->opt.use != GF_USE_TRAIN)
         return;
-    m->grad = gf_take(m->arena, GF_PART_SPACE, "gradient", GF_I64, n, 0, 0);
     m->m = gf_take(m->arena, GF_PART_SPACE, "m", GF_F32, n, 0, 0);
     m->v = gf_take(m->arena, GF_PART_SPACE, "v", GF_F32, n, 0, 0);
 }
@@ -129,31 +219,41 @@ static gf_tensor take_act(gf_model *m, const char *name, gf_dtype dtype, int64_t
 }
 
 /* The adapters' inner product of a group, if it has adapters. */
-static gf_tensor take_tail(gf_model *m, const char *name, const gf_group *g)
+static gf_tensor take_inner(gf_model *m, const char *name, const gf_group *g)
 {
     const int64_t rank = gf_group_rank(g);
-    return rank ? take_act(m, name, act_of(m), m->opt.row_tokens, rank) : gf_none;
+    return rank ? take_act(m, name, act_of(m), m->row.room, rank) : gf_none;
+}
+
+gf_tensor gf_behind(gf_tensor t, int64_t first, int64_t count)
+{
+    assert(t.rank == 2 && first >= t.dim[1] && first + count <= t.stride);
+    t.dim[1] = t.stride;
+    return gf_cols(t, first, count);
 }
 
 static gf_saved take_saved(gf_model *m, const gf_layer *w)
 {
     const gf_config *c = m->cfg;
-    const int64_t N = m->opt.row_tokens, Q = c->H * c->K, KV = c->G * c->K;
+    const int64_t N = m->row.room, Q = c->H * c->K, KV = c->G * c->K;
+    const int64_t gate_up = gf_group_n(&w->gate_up);
     const gf_dtype act = act_of(m);
     gf_saved a = {
         .x = take_act(m, "x", GF_F32, N, c->D),
         .rstd1 = take_act(m, "rstd1", GF_F32, N, 0),
         .qkv = take_act(m, "qkv", act, N, Q + 2 * KV),
-        .o = take_act(m, "o", act, N, Q),
+        .o = take_pitched(m, GF_PART_ACT, "o", act, N, Q, Q + w->o.tail),
         .lse = take_act(m, "lse", GF_F32, N, c->H),
         .x2 = take_act(m, "x2", GF_F32, N, c->D),
         .rstd2 = take_act(m, "rstd2", GF_F32, N, 0),
-        .gate_up = take_act(m, "gate_up", act, N, 2 * c->F),
-        .s_qkv = take_tail(m, "s_qkv", &w->qkv),
-        .s_o = take_tail(m, "s_o", &w->o),
-        .s_gate_up = take_tail(m, "s_gate_up", &w->gate_up),
-        .s_down = take_tail(m, "s_down", &w->down),
+        .gate_up =
+            take_pitched(m, GF_PART_ACT, "gate_up", act, N, gate_up, gate_up + w->gate_up.tail),
+        .s_qkv = take_inner(m, "s_qkv", &w->qkv),
+        .s_gate_up = take_inner(m, "s_gate_up", &w->gate_up),
+        .s_down = take_inner(m, "s_down", &w->down),
     };
+    /* o is kept, and with it its tail on a device */
+    a.s_o = w->o.tail ? gf_behind(a.o, Q, gf_group_rank(&w->o)) : take_inner(m, "s_o", &w->o);
     if (c->qk_norm) {
         a.raw = take_act(m, "raw q, k", act, N, Q + KV);
         a.rstd_q = take_act(m, "rstd_q", GF_F32, N, c->H);
@@ -182,9 +282,9 @@ static void take_activations(gf_model *m)
         gf_take(m->arena, GF_PART_ACT, "shared", GF_U8, (int64_t)rest, 0, 0);
     for (int64_t l = shared; l < c->L; l++)
         m->saved[l] = take_saved(m, &m->layer[l]);
-    m->x = take_act(m, "x", GF_F32, m->opt.row_tokens, c->D);
-    m->nll = take_act(m, "nll", GF_F32, m->opt.row_tokens, 0);
-    m->best = take_act(m, "best", GF_I32, m->opt.row_tokens, 0);
+    m->x = take_act(m, "x", GF_F32, m->row.room, c->D);
+    m->nll = take_act(m, "nll", GF_F32, m->row.room, 0);
+    m->best = take_act(m, "best", GF_I32, m->row.room, 0);
 }
 
 static void take_cache(gf_model *m)
@@ -197,22 +297,22 @@ static void take_cache(gf_model *m)
         m->cache.k[l] = take_act(m, "cached k", act_of(m), m->opt.cache_tokens, c->G * c->K);
         m->cache.v[l] = take_act(m, "cached v", act_of(m), m->opt.cache_tokens, c->G * c->K);
     }
-    m->logits = take_act(m, "logits", GF_F32, 1, c->V);
+    m->logits = take_pitched(m, GF_PART_ACT, "logits", GF_F32, 1, c->V, gf_model_pitch(m, c->V));
 }
 
 static void take_row(gf_model *m)
 {
-    const int64_t N = m->opt.row_tokens, C = m->cfg->rope.rotary / 2;
+    const int64_t C = m->cfg->rope.rotary / 2, N = m->row.room;
     gf_row *r = &m->row;
-    r->capacity = N;
     r->ids = take_act(m, "ids", GF_I32, N, 0);
     r->cos = take_act(m, "cos", GF_F32, N, C);
     r->sin = take_act(m, "sin", GF_F32, N, C);
     r->index = take_act(m, "index", GF_I32, N, 0);
     r->label = take_act(m, "label", GF_I32, N, 0);
     r->iota = take_act(m, "iota", GF_I32, N, 0);
-    for (int64_t i = 0; r->iota.data && i < N; i++)
-        ((int32_t *)r->iota.data)[i] = (int32_t)i;
+    const size_t work = gf_row_work_bytes(m->be, N);
+    if (work)
+        r->spans.work = take_act(m, "row lists", GF_U8, (int64_t)work, 0);
 }
 
 void gf_model_layout(gf_model *m)
@@ -221,6 +321,9 @@ void gf_model_layout(gf_model *m)
     m->head_rows = rows < HEAD_CHUNK_MIN   ? HEAD_CHUNK_MIN
                    : rows > HEAD_CHUNK_MAX ? HEAD_CHUNK_MAX
                                            : rows;
+    m->row.capacity = m->opt.row_tokens;
+    m->row.room = gf_row_bucket(m->be, m->row.capacity, m->row.capacity);
+    m->be->row_most = m->row.room;
     take_space(m);
     take_weights(m);
     take_activations(m);
@@ -229,7 +332,7 @@ void gf_model_layout(gf_model *m)
 }
 
 gf_tensor gf_model_scratch(gf_model *m, const char *name, gf_dtype dtype, int64_t rows,
-                           int64_t full, int64_t d1)
+                           int64_t full, int64_t d1, int64_t pitch)
 {
-    return gf_rows(gf_take(m->arena, GF_PART_SCRATCH, name, dtype, full, d1, 0), 0, rows);
+    return gf_rows(take_pitched(m, GF_PART_SCRATCH, name, dtype, full, d1, pitch), 0, rows);
 }

@@ -11,7 +11,7 @@
 /* Predicted tokens of a full row: all of them, or the last one while generating. */
 static int64_t most_predicted(const gf_model *m)
 {
-    return m->opt.use == GF_USE_GENERATE ? 1 : m->opt.row_tokens;
+    return m->opt.use == GF_USE_GENERATE ? 1 : m->row.room;
 }
 
 /* One chunk of predicted tokens: logits exist for these only. dn [C,D] gets the gradient of the
@@ -25,11 +25,12 @@ static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t fir
     const gf_dropout no_drop = {0};
     const gf_tensor label = gf_rows(m->row.label, first, count);
     const int64_t full = most_predicted(m) < m->head_rows ? most_predicted(m) : m->head_rows;
+    const int64_t pitch = gf_model_pitch(m, c->V);
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
     gf_tensor logits = m->logits;
     if (m->opt.use != GF_USE_GENERATE)
-        logits = gf_model_scratch(m, "logits", GF_F32, count, full, c->V);
+        logits = gf_model_scratch(m, "logits", GF_F32, count, full, c->V, pitch);
     TRY(gf_group_linear_fwd(be, logits, gf_none, nf, gf_none, &m->head, &chunk, no_drop));
     if (m->opt.use == GF_USE_GENERATE) /* the sampler wants logits, not a loss */
         return GF_OK;
@@ -37,7 +38,7 @@ static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t fir
     if (train)
         dlogits = m->opt.precision == GF_F32
                       ? logits
-                      : gf_model_scratch(m, "dlogits", m->opt.precision, count, full, c->V);
+                      : gf_model_scratch(m, "dlogits", m->opt.precision, count, full, c->V, pitch);
     TRY(gf_xent(be, gf_rows(m->nll, first, count), gf_rows(m->best, first, count), dlogits, logits,
                 label, c->logits_cap));
     if (train)
@@ -53,119 +54,135 @@ static gf_status head(gf_model *m, gf_tensor x, gf_tensor dx, bool train)
 {
     const gf_config *c = m->cfg;
     gf_backend *be = m->be;
-    const int64_t M = m->row.predicted, full = most_predicted(m);
+    const int64_t M = m->row.m, full = most_predicted(m);
     const gf_tensor index = gf_rows(m->row.index, 0, M);
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
     if (M == 0)
         return train ? gf_zero(be, dx) : GF_OK;
 
-    const gf_tensor xg = gf_model_scratch(m, "predicting x", GF_F32, M, full, c->D);
-    const gf_tensor nf = gf_model_scratch(m, "final norm", m->opt.precision, M, full, c->D);
-    const gf_tensor rstd = gf_model_scratch(m, "rstd", GF_F32, M, full, 0);
+    const gf_tensor xg = gf_model_scratch(m, "predicting x", GF_F32, M, full, c->D, c->D);
+    const gf_tensor nf = gf_model_scratch(m, "final norm", m->opt.precision, M, full, c->D, c->D);
+    const gf_tensor rstd =
+        gf_rows(gf_take(m->arena, GF_PART_SCRATCH, "rstd", GF_F32, full, 0, 0), 0, M);
     TRY(gf_gather_rows(be, xg, x, index));
     TRY(gf_rmsnorm_fwd(be, nf, rstd, xg, m->norm, c->eps, c->norm_offset));
     gf_tensor dn = gf_none;
     if (train)
-        dn = gf_model_scratch(m, "dnorm", m->opt.precision, M, full, c->D);
+        dn = gf_model_scratch(m, "dnorm", m->opt.precision, M, full, c->D, c->D);
     for (int64_t i = 0; i < M; i += m->head_rows) {
         const int64_t n = M - i < m->head_rows ? M - i : m->head_rows;
         TRY(head_chunk(m, gf_rows(nf, i, n), train ? gf_rows(dn, i, n) : gf_none, i, n, train));
     }
     if (train) {
-        const gf_tensor dxg = gf_model_scratch(m, "dx of predicting", GF_F32, M, full, c->D);
-        TRY(gf_rmsnorm_bwd(be, dxg, dn, gf_none, xg, m->norm, rstd, c->norm_offset));
+        const gf_tensor dxg = gf_model_scratch(m, "dx of predicting", GF_F32, M, full, c->D, c->D);
+        TRY(gf_rmsnorm_bwd(be, dxg, gf_none, dn, gf_none, xg, m->norm, rstd, c->norm_offset));
         TRY(gf_scatter_rows(be, dx, dxg, index));
     }
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
 
-gf_status gf_model_run(gf_model *m, bool train)
+/* The residual stream's gradient, with room behind for the tails of the groups that read it. */
+static gf_dx take_dx(gf_model *m)
+{
+    const int64_t D = m->cfg->D, N = m->row.n;
+    int64_t tail = 0;
+    for (int64_t l = 0; l < m->cfg->L; l++) {
+        tail = m->layer[l].o.tail > tail ? m->layer[l].o.tail : tail;
+        tail = m->layer[l].down.tail > tail ? m->layer[l].down.tail : tail;
+    }
+    if (m->opt.precision == GF_F32) {
+        const gf_tensor dx = gf_model_scratch(m, "dx", GF_F32, N, m->row.room, D, D + tail);
+        return (gf_dx){dx, dx};
+    }
+    return (gf_dx){
+        .dx = gf_model_scratch(m, "dx", GF_F32, N, m->row.room, D, D),
+        .d = gf_model_scratch(m, "rounded", m->opt.precision, N, m->row.room, D, D + tail)};
+}
+
+static gf_status backward(gf_model *m, gf_dx g)
+{
+    if (m->opt.precision != GF_F32)
+        TRY(gf_gather_rows(m->be, g.d, g.dx, gf_rows(m->row.iota, 0, m->row.n)));
+    for (m->at_layer = m->cfg->L - 1; m->at_layer >= m->lowest; m->at_layer--)
+        TRY(gf_block_bwd(m, m->at_layer, g));
+    return GF_OK;
+}
+
+/* All ops of a row, in order. */
+static gf_status pass(gf_model *m, bool train)
 {
     const gf_config *c = m->cfg;
-    const int64_t N = m->row.spans.tokens;
+    const gf_row *r = &m->row;
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
-    gf_tensor dx = gf_none;
+    gf_dx g = {gf_none, gf_none};
 
     m->at_layer = -1;
-    TRY(gf_embed_fwd(m->be, gf_rows(m->saved[0].x, 0, N), gf_rows(m->row.ids, 0, N), m->embed,
+    TRY(gf_embed_fwd(m->be, gf_rows(m->saved[0].x, 0, r->n), gf_rows(r->ids, 0, r->n), m->embed,
                      c->embed_scale));
     for (m->at_layer = 0; m->at_layer < c->L; m->at_layer++) {
         const int64_t l = m->at_layer;
-        TRY(gf_block_fwd(m, l, gf_rows(l + 1 < c->L ? m->saved[l + 1].x : m->x, 0, N)));
+        TRY(gf_block_fwd(m, l, gf_rows(l + 1 < c->L ? m->saved[l + 1].x : m->x, 0, r->n)));
     }
     if (train)
-        dx = gf_model_scratch(m, "dx", GF_F32, N, m->opt.row_tokens, c->D);
-    TRY(head(m, gf_rows(m->x, 0, N), dx, train));
-    if (train)
-        for (m->at_layer = c->L - 1; m->at_layer >= m->lowest; m->at_layer--)
-            TRY(gf_block_bwd(m, m->at_layer, dx));
+        g = take_dx(m);
+    TRY(head(m, gf_rows(m->x, 0, r->n), g.dx, train));
+    if (train) {
+        TRY(gf_count_losses(m->be, m->sums, gf_rows(m->nll, 0, r->m), gf_rows(m->best, 0, r->m),
+                            gf_rows(r->label, 0, r->m)));
+        TRY(backward(m, g));
+    }
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
 
-/* ---- opening -------------------------------------------------------------------------- */
-
-/* Reads one weight into its place, rows in Hugging Face's order. */
-static gf_status load(gf_model *m, gf_tensor t, int64_t heads, gf_err *err)
+/* What of the launches is not in the row's shape. */
+static uint64_t graph_key(const gf_model *m, bool train)
 {
-    const gf_source *s = gf_files_source(m->files);
-    const gf_entry *e = gf_source_find(s, t.name);
-    const int64_t rows = t.rank == 1 ? 1 : t.dim[0];
-    const int64_t width = t.rank == 1 ? t.dim[0] : t.dim[1];
-    if (t.rank == 2 && t.dtype == e->dtype)
-        return gf_files_rows(m->files, e, heads, 0, rows, t.data, err);
-
-    /* Converted on the way: a vector to f32, an f32 matrix to bf16. Whole vectors are read as one
-     * column so that their elements are put back in order too. */
-    const int64_t count = rows * width;
-    const size_t bytes = (size_t)gf_row_bytes(e->dtype, count);
-    void *raw = gf_alloc(bytes, 1, err);
-    float *wide = gf_alloc((size_t)count, sizeof *wide, err);
-    gf_status st = raw && wide ? GF_OK : GF_ENOMEM;
-    if (st == GF_OK)
-        st = gf_files_rows(m->files, e, heads, 0, e->dim[0], raw, err);
-    if (st == GF_OK) {
-        gf_to_f32(wide, e->dtype, raw, count);
-        gf_from_f32(t.dtype, t.data, wide, count);
-    }
-    free(raw);
-    free(wide);
-    return st;
+    const uint64_t own = (uint64_t)m->row.m << 8 | (uint64_t)m->fixed.shift << 2 |
+                         (uint64_t)(m->opt.dropout.p > 0) << 1 | (uint64_t)train;
+    return gf_row_shape(m->be, &m->row.spans, m->row.n) * 0x9E3779B97F4A7C15u ^ own;
 }
 
-static gf_status load_group(gf_model *m, const gf_group *g, const gf_linear_id *id, gf_err *err)
+gf_status gf_model_run(gf_model *m, bool train)
 {
-    for (int i = 0; i < g->count; i++) {
-        const int64_t heads = gf_files_heads(m->files, id[i]);
-        TRY(load(m, g->lin[i].w, heads, err));
-        if (gf_is(g->lin[i].bias))
-            TRY(load(m, g->lin[i].bias, heads, err));
-    }
-    return GF_OK;
+    /* Generation's launches depend on how much the cache holds; a search for what is not finite
+     * looks between the launches. */
+    const bool graph = m->opt.use != GF_USE_GENERATE && !m->be->check && !m->be->dry;
+    bool done = false;
+    if (!m->be->dry)
+        TRY(gf_row_ready(m));
+    if (!graph)
+        return pass(m, train);
+    const uint64_t key = graph_key(m, train);
+    TRY(gf_replay(m->be, key, &done));
+    if (done)
+        return GF_OK;
+    TRY(gf_capture(m->be, key));
+    const gf_status st = pass(m, train), end = gf_capture_end(m->be, st != GF_OK);
+    return st != GF_OK ? st : end;
 }
 
-gf_status gf_model_load(gf_model *m, gf_err *err)
+gf_status gf_model_losses(gf_model *m)
 {
-    static const gf_linear_id qkv[] = {GF_Q, GF_K, GF_V}, o[] = {GF_O},
-                              gate_up[] = {GF_GATE, GF_UP}, down[] = {GF_DOWN};
-    TRY(load(m, m->embed, 0, err));
-    TRY(load(m, m->norm, 0, err));
-    if (!m->cfg->tied)
-        TRY(load(m, m->head.lin[0].w, 0, err));
+    TRY(gf_download(m->be, m->host.nll, gf_rows(m->nll, 0, m->row.predicted)));
+    TRY(gf_download(m->be, m->host.best, gf_rows(m->best, 0, m->row.predicted)));
+    return gf_wait(m->be);
+}
+
+gf_status gf_model_tails(gf_model *m)
+{
     for (int64_t l = 0; l < m->cfg->L; l++) {
         const gf_layer *w = &m->layer[l];
-        const gf_tensor norms[] = {w->norm1, w->norm2, w->q_norm, w->k_norm};
-        for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
-            if (gf_is(norms[i]))
-                TRY(load(m, norms[i], 0, err));
-        TRY(load_group(m, &w->qkv, qkv, err));
-        TRY(load_group(m, &w->o, o, err));
-        TRY(load_group(m, &w->gate_up, gate_up, err));
-        TRY(load_group(m, &w->down, down, err));
+        TRY(gf_group_tails(m->be, &w->qkv));
+        TRY(gf_group_tails(m->be, &w->o));
+        TRY(gf_group_tails(m->be, &w->gate_up));
+        TRY(gf_group_tails(m->be, &w->down));
     }
     return GF_OK;
 }
+
+/* ---- opening -------------------------------------------------------------------------- */
 
 /* The plan: one full row, dry, in which every token predicts one. */
 static gf_status dry_run(gf_model *m, gf_err *err)
@@ -176,8 +193,11 @@ static gf_status dry_run(gf_model *m, gf_err *err)
                                                                  : m->opt.row_tokens};
     be->dry = true;
     be->tally = (gf_tally){0};
-    m->row.spans = (gf_spans){.tokens = m->opt.row_tokens, .count = 1, .span = &all};
-    m->row.predicted = most_predicted(m);
+    m->row.spans.tokens = m->opt.row_tokens;
+    m->row.spans.count = 1;
+    m->row.spans.span = &all;
+    m->row.n = m->row.room;
+    m->row.predicted = m->row.m = most_predicted(m);
     const gf_status st = gf_model_run(m, m->opt.use == GF_USE_TRAIN);
     be->dry = false;
     return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", be->err.text);
@@ -194,6 +214,39 @@ static gf_status alloc_tables(gf_model *m, gf_err *err)
     m->row.span = gf_alloc((size_t)m->row.max_spans, sizeof *m->row.span, err);
     const bool all = m->layer && m->saved && m->cache.k && m->cache.v && m->row.span;
     return all ? GF_OK : GF_ENOMEM;
+}
+
+/* Where the host fills rows and reads results: in the tensors on a CPU, in copies otherwise. */
+static gf_status open_host(gf_model *m, gf_err *err)
+{
+    const int64_t N = m->row.room, C = m->cfg->rope.rotary / 2;
+    const int64_t V = m->opt.use == GF_USE_GENERATE ? m->cfg->V : 0;
+    gf_row *r = &m->row;
+    gf_model_host *h = &m->host;
+    if (!m->be->cuda) {
+        r->host = (gf_row_host){.ids = r->ids.data,
+                                .index = r->index.data,
+                                .label = r->label.data,
+                                .cos = r->cos.data,
+                                .sin = r->sin.data};
+        *h = (gf_model_host){.nll = m->nll.data, .best = m->best.data, .logits = m->logits.data};
+    } else {
+        float *at = h->memory = gf_alloc((size_t)(N * (5 + 2 * C) + V), sizeof *at, err);
+        if (!at)
+            return GF_ENOMEM;
+        r->host.cos = at;
+        r->host.sin = r->host.cos + N * C;
+        h->nll = r->host.sin + N * C;
+        h->logits = h->nll + N;
+        r->host.ids = (int32_t *)(h->logits + V);
+        r->host.index = r->host.ids + N;
+        r->host.label = r->host.index + N;
+        h->best = r->host.label + N;
+    }
+    for (int64_t i = 0; i < N; i++) /* ids are filled anew for every row */
+        r->host.ids[i] = (int32_t)i;
+    const gf_status st = gf_upload(m->be, r->iota, r->host.ids);
+    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
 }
 
 /* What the attention op takes (ops.c refuses the rest), said with the file's name. */
@@ -239,8 +292,9 @@ gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *ad
             gf_number_bytes_short(limit).text);
         goto out;
     }
-    TRYG(gf_arena_commit(arena, err));
+    TRYG(gf_arena_commit(arena, be, err));
     gf_model_layout(m);
+    TRYG(open_host(m, err));
     TRYG(gf_model_load(m, err));
     gf_row_start(m);
 out:
@@ -256,5 +310,6 @@ void gf_model_close(gf_model *m)
     free(m->cache.k);
     free(m->cache.v);
     free(m->row.span);
+    free(m->host.memory);
     *m = (gf_model){0};
 }

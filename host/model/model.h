@@ -9,17 +9,26 @@
 
 /* ---- a row: whole examples laid end to end (DESIGN 2.1) ------------------------------------- */
 
+/* What the host fills; gf_model_run uploads it. On a CPU these are the tensors themselves. */
+typedef struct {
+    int32_t *ids, *index, *label;
+    float *cos, *sin;
+} gf_row_host;
+
 typedef struct {
     int64_t capacity; /* tokens */
+    int64_t room;     /* N of the tensors below: capacity, on a device rounded up to a bucket */
     int64_t max_spans;
-    gf_spans spans;     /* what the ops get; span points to `span` */
-    gf_span *span;      /* [max_spans], on the host */
-    gf_tensor ids;      /* [capacity] i32 */
-    gf_tensor cos, sin; /* [capacity, C] f32 */
-    gf_tensor index;    /* [capacity] i32: rows of x that predict a label */
-    gf_tensor label;    /* [capacity] i32: what they predict */
-    gf_tensor iota;     /* [capacity] i32: 0, 1, 2, ... */
-    int64_t predicted;  /* M: entries of index and label in use */
+    gf_spans spans; /* what the ops get; span points to `span` */
+    gf_span *span;  /* [max_spans], on the host */
+    gf_row_host host;
+    gf_tensor ids;      /* [room] i32 */
+    gf_tensor cos, sin; /* [room, C] f32 */
+    gf_tensor index;    /* [room] i32: rows of x that predict a label */
+    gf_tensor label;    /* [room] i32: what they predict */
+    gf_tensor iota;     /* [room] i32: 0, 1, 2, ... */
+    int64_t predicted;  /* entries of index and label that the row has */
+    int64_t n, m;       /* N and M of the tensors in use: with filler on a device */
 } gf_row;
 
 /* ---- the network ------------------------------------------------------------------- */
@@ -62,6 +71,14 @@ typedef struct {
     gf_dropout dropout;   /* p, seed; the trainer sets the epoch */
 } gf_model_options;
 
+/* Results where the host can read them: the tensors themselves on a CPU, copies otherwise. */
+typedef struct {
+    float *nll;    /* [row.predicted], after gf_model_losses */
+    int32_t *best; /* the same */
+    float *logits; /* [V], after gf_model_feed */
+    void *memory;  /* of all copies, those of the row too; NULL on a CPU */
+} gf_model_host;
+
 typedef struct {
     const gf_files *files;
     const gf_config *cfg;
@@ -75,13 +92,16 @@ typedef struct {
     gf_layer *layer;       /* [L] */
 
     gf_tensor value, grad, m, v; /* the flat adapter space [size]: f32, i64, f32, f32 */
+    gf_tensor sums;              /* [GF_SUMS] i64, right behind grad */
+    gf_tensor reduced;           /* grad and sums in one: what ranks add up */
     gf_saved *saved;             /* [L]; all the same one unless training */
     gf_row row;
     gf_cache cache;
-    gf_tensor x;       /* [N,D] f32: the residual stream behind the last layer */
-    gf_tensor nll;     /* [N] f32 of the row's predicted tokens */
-    gf_tensor best;    /* [N] i32: their argmax */
-    gf_tensor logits;  /* GF_USE_GENERATE: [1,V] f32 */
+    gf_tensor x;      /* [N,D] f32: the residual stream behind the last layer */
+    gf_tensor nll;    /* [N] f32 of the row's predicted tokens */
+    gf_tensor best;   /* [N] i32: their argmax */
+    gf_tensor logits; /* GF_USE_GENERATE: [1,V] f32 */
+    gf_model_host host;
     gf_fixed fixed;    /* the step's gradient scale and flags */
     int64_t lowest;    /* lowest layer with an adapter: backward stops there */
     int64_t at_layer;  /* where the pass is, for messages; L: the head */
@@ -106,26 +126,48 @@ void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t 
                 uint64_t example);
 
 /* Forward of the row, loss per predicted token into m->nll and m->best. With train: the backward
- * pass follows, gradients are added to m->grad. Errors are in be->err. */
+ * pass follows, gradients are added to m->grad, losses and counters to m->sums. On a device it
+ * returns when all is enqueued, and rows of a shape that it has seen replay a graph. Errors are in
+ * be->err. */
 gf_status gf_model_run(gf_model *m, bool train);
+/* Waits for the row's losses: m->host.nll and m->host.best. */
+gf_status gf_model_losses(gf_model *m);
+/* Every group's tails after the adapter's values have changed (nothing to do on a CPU). */
+gf_status gf_model_tails(gf_model *m);
 
 /* Generation: feeds `count` tokens behind those in the cache (count <= row capacity) and leaves the
  * logits of the last one in m->logits. `length`: of the text that is known by now, with what is
- * still to be fed (RoPE that grows with the length turns all pieces of a prompt alike). */
+ * still to be fed (RoPE that grows with the length turns all pieces of a prompt alike).
+ * m->host.logits has them for the host. */
 gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count, int64_t length);
 
+/* The residual stream's gradient. */
+typedef struct {
+    gf_tensor dx; /* [N,D] f32 */
+    gf_tensor d;  /* as products take it: dx itself in f32, a rounded copy in bf16 */
+} gf_dx;
+
 /* block.c: one transformer block. y [N,D] f32 = block l of saved[l].x; with a cache, keys and
- * values are appended to it first. The backward pass takes dx [N,D] f32, the gradient of y, and
- * leaves the gradient of x there (unless nothing below needs it). */
+ * values are appended to it first. The backward pass takes the gradient of y and leaves that of x
+ * there (unless nothing below needs it). */
 gf_status gf_block_fwd(gf_model *m, int64_t l, gf_tensor y);
-gf_status gf_block_bwd(gf_model *m, int64_t l, gf_tensor dx);
+gf_status gf_block_bwd(gf_model *m, int64_t l, gf_dx g);
+
+/* row.c: pads the row to its bucket and brings it to the backend. */
+gf_status gf_row_ready(gf_model *m);
 
 /* layout.c */
 void gf_model_layout(gf_model *m);
-gf_status gf_model_load(gf_model *m, gf_err *err);
 /* Scratch of `rows` rows out of `full`: always taken in full, so that a run's high-water mark is
- * that of the plan's full row, to the byte (law 4). */
+ * that of the plan's full row, to the byte (law 4). pitch: elements from row to row, d1 or more. */
 gf_tensor gf_model_scratch(gf_model *m, const char *name, gf_dtype dtype, int64_t rows,
-                           int64_t full, int64_t d1);
+                           int64_t full, int64_t d1, int64_t pitch);
+/* Columns [first, first + count) behind the ones that t shows, within its stride. */
+gf_tensor gf_behind(gf_tensor t, int64_t first, int64_t count);
+/* Elements of a row of n elements, rounded up to what a device's accesses want; n on a CPU. */
+int64_t gf_model_pitch(const gf_model *m, int64_t n);
+
+/* load.c */
+gf_status gf_model_load(gf_model *m, gf_err *err);
 
 #endif

@@ -6,7 +6,9 @@
 
 void gf_row_start(gf_model *m)
 {
-    m->row.spans = (gf_spans){.span = m->row.span};
+    m->row.spans.tokens = 0;
+    m->row.spans.count = 0;
+    m->row.spans.span = m->row.span;
     m->row.predicted = 0;
 }
 
@@ -17,9 +19,9 @@ static void add_span(gf_model *m, const int32_t *ids, int64_t count, int64_t fir
     gf_row *r = &m->row;
     const int64_t start = r->spans.tokens, C = m->cfg->rope.rotary / 2;
     assert(start + count <= r->capacity && r->spans.count < r->max_spans);
-    memcpy((int32_t *)r->ids.data + start, ids, (size_t)count * sizeof *ids);
-    gf_rope_table((float *)r->cos.data + start * C, (float *)r->sin.data + start * C, &m->cfg->rope,
-                  first, count, length);
+    memcpy(r->host.ids + start, ids, (size_t)count * sizeof *ids);
+    gf_rope_table(r->host.cos + start * C, r->host.sin + start * C, &m->cfg->rope, first, count,
+                  length);
     r->span[r->spans.count++] = (gf_span){.start = start,
                                           .len = count,
                                           .kv_start = first ? 0 : start,
@@ -32,14 +34,43 @@ void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t 
                 uint64_t example)
 {
     gf_row *r = &m->row;
-    int32_t *index = r->index.data, *label = r->label.data;
     const int64_t start = r->spans.tokens;
     add_span(m, ids, length, 0, length, example);
     for (int64_t t = 1; labels && t < length; t++)
         if (labels[t] != -100) {
-            index[r->predicted] = (int32_t)(start + t - 1);
-            label[r->predicted++] = labels[t];
+            r->host.index[r->predicted] = (int32_t)(start + t - 1);
+            r->host.label[r->predicted++] = labels[t];
         }
+}
+
+/* Filler up to the row's bucket: -1 and 0, what the ops know it by. */
+static void pad(gf_row *r, int64_t C)
+{
+    for (int64_t i = r->spans.tokens; i < r->n; i++)
+        r->host.ids[i] = -1;
+    for (int64_t i = r->spans.tokens * C; i < r->n * C; i++)
+        r->host.cos[i] = r->host.sin[i] = 0.0f;
+    for (int64_t i = r->predicted; i < r->m; i++)
+        r->host.index[i] = r->host.label[i] = -1;
+}
+
+gf_status gf_row_ready(gf_model *m)
+{
+    gf_row *r = &m->row;
+    gf_backend *be = m->be;
+    r->n = r->spans.tokens;
+    r->m = r->predicted;
+    if (m->opt.use != GF_USE_GENERATE) { /* a graph for each bucket, not for each length */
+        r->n = gf_row_bucket(be, r->n, r->room);
+        r->m = r->m ? gf_row_bucket(be, r->m, r->room) : 0;
+        pad(r, m->cfg->rope.rotary / 2);
+    }
+    TRY(gf_upload(be, gf_rows(r->ids, 0, r->n), r->host.ids));
+    TRY(gf_upload(be, gf_rows(r->cos, 0, r->n), r->host.cos));
+    TRY(gf_upload(be, gf_rows(r->sin, 0, r->n), r->host.sin));
+    TRY(gf_upload(be, gf_rows(r->index, 0, r->m), r->host.index));
+    TRY(gf_upload(be, gf_rows(r->label, 0, r->m), r->host.label));
+    return gf_row_bind(be, &r->spans, r->n, m->opt.dropout.epoch);
 }
 
 gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count, int64_t length)
@@ -47,10 +78,11 @@ gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count, int64_t 
     const int64_t seen = m->cache.used;
     gf_row_start(m);
     add_span(m, ids, count, seen, length, 0);
-    ((int32_t *)m->row.index.data)[0] = (int32_t)(count - 1);
-    ((int32_t *)m->row.label.data)[0] = 0; /* nobody asks for this loss */
+    m->row.host.index[0] = (int32_t)(count - 1);
+    m->row.host.label[0] = 0; /* nobody asks for this loss */
     m->row.predicted = 1;
     TRY(gf_model_run(m, false));
     m->cache.used += count;
-    return GF_OK;
+    TRY(gf_download(m->be, m->host.logits, m->logits));
+    return gf_wait(m->be);
 }

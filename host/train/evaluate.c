@@ -24,10 +24,10 @@ static bool is_countable(float nll)
     return fabsf(nll) < 0x1p16f;
 }
 
-gf_status gf_count_losses(gf_model *m, int64_t *loss, int64_t *correct, gf_err *err)
+gf_status gf_add_losses(const gf_model *m, int64_t *loss, int64_t *correct, gf_err *err)
 {
-    const float *nll = m->nll.data;
-    const int32_t *best = m->best.data, *label = m->row.label.data;
+    const float *nll = m->host.nll;
+    const int32_t *best = m->host.best, *label = m->row.host.label;
     for (int64_t i = 0; i < m->row.predicted; i++) {
         if (!is_countable(nll[i]))
             return gf_fail(err, GF_ENUMERIC, "the loss of a token is not finite");
@@ -40,7 +40,7 @@ gf_status gf_count_losses(gf_model *m, int64_t *loss, int64_t *correct, gf_err *
 /* Each example's own sum: the row's predictions stand in the examples' order. */
 static void share_losses(const gf_model *m, const gf_loader *ld, int64_t row, int64_t *nll)
 {
-    const float *loss = m->nll.data;
+    const float *loss = m->host.nll;
     int64_t at = 0;
     for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
         const int64_t example = ld->pick[i];
@@ -53,9 +53,9 @@ static void share_losses(const gf_model *m, const gf_loader *ld, int64_t row, in
 static gf_status count_losses(gf_eval *sum, gf_model *m, const gf_loader *ld, int64_t row,
                               gf_err *err)
 {
-    const float *nll = m->nll.data;
+    const float *nll = m->host.nll;
     int64_t at = 0;
-    if (gf_count_losses(m, &sum->loss, &sum->correct, NULL) == GF_OK)
+    if (gf_add_losses(m, &sum->loss, &sum->correct, NULL) == GF_OK)
         return GF_OK;
     for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
         const gf_example *e = &ld->data->example[ld->pick[i]];
@@ -74,7 +74,9 @@ static gf_status evaluate_rows(gf_eval *sum, int64_t *nll, gf_model *m, gf_loade
         gf_loader_part(ld, part, m->row.capacity);
         for (int64_t r = 0; r < ld->rows; r++) {
             gf_fill_row(m, ld, r);
-            const gf_status st = gf_model_run(m, false);
+            gf_status st = gf_model_run(m, false);
+            if (st == GF_OK)
+                st = gf_model_losses(m);
             if (st != GF_OK)
                 return gf_fail(err, st, "%s", m->be->err.text);
             TRY(count_losses(sum, m, ld, r, err));

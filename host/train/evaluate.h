@@ -6,10 +6,6 @@
 #include "model/model.h"
 #include "train/loader.h"
 
-/* Losses are summed as fixed point, scale 2^32: associative, so that rows, threads and ranks don't
- * show in the bits (DESIGN 2.1). */
-#define GF_LOSS_SCALE 0x1p32
-
 typedef struct {
     int64_t loss;    /* sum of token losses, times GF_LOSS_SCALE */
     int64_t correct; /* predicted tokens whose argmax was the label */
@@ -24,8 +20,8 @@ gf_status gf_evaluate(gf_eval *out, double *nll, gf_model *m, const gf_dataset *
 /* Fills a row with the loader's row i. */
 void gf_fill_row(gf_model *m, const gf_loader *ld, int64_t row);
 
-/* Adds what the row just run lost: *loss (fixed point) and *correct. GF_ENUMERIC if a loss is not
- * finite, or beyond 2^16, where sums of some thousands would overflow. */
-gf_status gf_count_losses(gf_model *m, int64_t *loss, int64_t *correct, gf_err *err);
+/* Adds what the row just run lost, by the rules of the op count_losses: *loss (fixed point) and
+ * *correct. GF_ENUMERIC if a loss is not countable. After gf_model_losses. */
+gf_status gf_add_losses(const gf_model *m, int64_t *loss, int64_t *correct, gf_err *err);
 
 #endif

@@ -8,8 +8,16 @@
 /* Past this sum of chunks' magnitudes a fixed point of 2^40 could overflow 63 bits. */
 #define MAGNITUDE_LIMIT (1LL << 22)
 
-/* What ranks add up besides the gradients. */
-enum { LOSS, CORRECT, TOKENS, TRAINED, MAGNITUDE, NONFINITE, STOP, SUMS };
+/* What the hosts of the ranks add up; gradients, losses and counters are added where they are. */
+enum { TOKENS, TRAINED, STOP, COUNTS };
+
+/* A step's sums over all ranks. */
+typedef struct {
+    int64_t count[COUNTS];
+    int64_t sum[GF_SUMS];
+    double scale;   /* of the integer gradients */
+    double squares; /* of the gradient of the mean loss */
+} sums;
 
 static double now(void)
 {
@@ -53,61 +61,79 @@ static gf_status name_nonfinite(gf_trainer *t, int64_t step, gf_err *err)
                    e ? (long long)e->line : 0LL);
 }
 
-/* All rows of this rank; sums of the step so far, over this rank. */
-static gf_status run_rows(gf_trainer *t, int64_t sum[SUMS], gf_err *err)
+/* All rows of this rank, enqueued one after the other. */
+static gf_status run_rows(gf_trainer *t, int64_t count[COUNTS], gf_err *err)
 {
     gf_model *m = t->model;
-    const int shift = m->fixed.shift;
-    m->fixed = (gf_fixed){.shift = shift};
-    memset(sum, 0, SUMS * sizeof *sum);
-    TRY(gf_zero(m->be, m->grad));
-    for (int64_t r = 0; r < t->loader.rows; r++) {
+    memset(count, 0, COUNTS * sizeof *count);
+    gf_status st = gf_zero(m->be, m->reduced);
+    for (int64_t r = 0; st == GF_OK && r < t->loader.rows; r++) {
         gf_fill_row(m, &t->loader, r);
-        const gf_status st = gf_model_run(m, true);
-        if (st != GF_OK)
-            return gf_fail(err, st, "%s", m->be->err.text);
-        if (gf_count_losses(m, &sum[LOSS], &sum[CORRECT], NULL) != GF_OK)
-            m->fixed.nonfinite++;
-        sum[TOKENS] += m->row.spans.tokens;
-        sum[TRAINED] += m->row.predicted;
+        st = gf_model_run(m, true);
+        count[TOKENS] += m->row.spans.tokens;
+        count[TRAINED] += m->row.predicted;
     }
-    sum[MAGNITUDE] = m->fixed.magnitude;
-    sum[NONFINITE] = m->fixed.nonfinite;
-    sum[STOP] = gf_stop_requested;
-    return GF_OK;
+    count[STOP] = gf_stop_requested;
+    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
+}
+
+/* Adds up over the ranks what lies in the backend's memory. */
+static gf_status sum_ranks(gf_trainer *t, gf_tensor x, gf_err *err)
+{
+    gf_backend *be = t->model->be;
+    const size_t count = (size_t)gf_count(x);
+    if (be->cuda)
+        return gf_comm_sum_device(t->comm, x.data, count, gf_backend_stream(be), err);
+    return gf_comm_sum(t->comm, x.data, count, err);
+}
+
+/* Adds up the ranks' gradients and sums; then the only wait of a step. */
+static gf_status reduce(gf_trainer *t, sums *s, gf_err *err)
+{
+    gf_model *m = t->model;
+    TRY(gf_comm_sum(t->comm, s->count, COUNTS, err));
+    TRY(sum_ranks(t, m->reduced, err));
+    s->scale = ldexp(1.0, -m->fixed.shift) / (double)s->count[TRAINED];
+    gf_status st = gf_sum_squares(m->be, &s->squares, m->grad, s->scale);
+    if (st == GF_OK)
+        st = gf_download(m->be, s->sum, m->sums);
+    if (st == GF_OK)
+        st = gf_wait(m->be);
+    TRY(gf_comm_check(t->comm, err));
+    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
 }
 
 /* Rows and reduction; again at a coarser scale if the gradients are too large for the fine one. */
-static gf_status gradients(gf_trainer *t, int64_t sum[SUMS], gf_err *err)
+static gf_status gradients(gf_trainer *t, sums *s, gf_err *err)
 {
     gf_model *m = t->model;
     m->fixed.shift = 40;
     for (;;) {
-        gf_status st = run_rows(t, sum, err);
+        gf_status st = run_rows(t, s->count, err);
         TRY(gf_comm_agree(t->comm, st, err));
-        TRY(gf_comm_sum(t->comm, sum, SUMS, err));
-        if (sum[NONFINITE]) {
+        st = reduce(t, s, err);
+        TRY(gf_comm_agree(t->comm, st, err));
+        if (s->sum[GF_SUM_NONFINITE]) {
             st = name_nonfinite(t, t->step + 1, err);
             return gf_comm_agree(t->comm, st, err);
         }
-        if (sum[MAGNITUDE] <= MAGNITUDE_LIMIT || m->fixed.shift == 24)
+        if (s->sum[GF_SUM_MAGNITUDE] <= MAGNITUDE_LIMIT || m->fixed.shift == 24)
             break;
         m->fixed.shift = 24;
     }
-    if (sum[MAGNITUDE] >> 16 > MAGNITUDE_LIMIT)
+    if (s->sum[GF_SUM_MAGNITUDE] >> 16 > MAGNITUDE_LIMIT)
         return gf_fail(err, GF_ENUMERIC, "step %lld: the gradients are too large: %lld",
-                       (long long)(t->step + 1), (long long)sum[MAGNITUDE]);
-    return gf_comm_sum(t->comm, m->grad.data, (size_t)t->adapter->size, err);
+                       (long long)(t->step + 1), (long long)s->sum[GF_SUM_MAGNITUDE]);
+    return GF_OK;
 }
 
 /* Norm, clip, AdamW: from integer sums, so identical on every rank. */
-static gf_status update(gf_trainer *t, const int64_t sum[SUMS], gf_step *out, gf_err *err)
+static gf_status update(gf_trainer *t, const sums *s, gf_step *out, gf_err *err)
 {
     gf_model *m = t->model;
     const gf_train_options *o = &t->opt;
-    double scale = ldexp(1.0, -m->fixed.shift) / (double)sum[TRAINED], squares = 0;
-    gf_status st = gf_sum_squares(m->be, &squares, m->grad, scale);
-    out->grad_norm = sqrt(squares);
+    double scale = s->scale;
+    out->grad_norm = sqrt(s->squares);
     if (o->max_grad_norm > 0) {
         const double coef = o->max_grad_norm / (out->grad_norm + 1e-6); /* torch's epsilon */
         scale *= coef < 1 ? coef : 1;
@@ -119,28 +145,32 @@ static gf_status update(gf_trainer *t, const int64_t sum[SUMS], gf_step *out, gf
                                 .weight_decay = o->weight_decay,
                                 .step = t->step + 1};
     out->learning_rate = args.lr;
+    gf_status st = gf_adamw(m->be, m->value, m->m, m->v, m->grad, scale, &args);
     if (st == GF_OK)
-        st = gf_adamw(m->be, m->value, m->m, m->v, m->grad, scale, &args);
+        st = gf_model_tails(m);
     return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
 }
 
 gf_status gf_train_step(gf_trainer *t, gf_step *out, bool *stop, gf_err *err)
 {
     const double start = now();
-    int64_t sum[SUMS];
+    const gf_tally before = t->model->be->tally;
+    sums s;
     t->model->opt.dropout.epoch = (uint32_t)(t->step / t->loader.steps_per_epoch);
     gf_loader_step(&t->loader, t->step, t->model->row.capacity);
-    TRY(gradients(t, sum, err));
+    TRY(gradients(t, &s, err));
     *out = (gf_step){.step = t->step + 1,
                      .total = t->opt.schedule.total,
                      .epoch = (double)(t->step + 1) / (double)t->loader.steps_per_epoch,
-                     .loss = (double)sum[LOSS] / GF_LOSS_SCALE / (double)sum[TRAINED],
-                     .tokens = sum[TOKENS],
-                     .trained = sum[TRAINED],
+                     .loss = (double)s.sum[GF_SUM_LOSS] / GF_LOSS_SCALE / (double)s.count[TRAINED],
+                     .tokens = s.count[TOKENS],
+                     .trained = s.count[TRAINED],
                      .shift = t->model->fixed.shift};
-    TRY(update(t, sum, out, err));
+    TRY(update(t, &s, out, err));
     t->step++;
     out->seconds = now() - start;
-    *stop = sum[STOP] > 0;
+    out->captured = t->model->be->tally.captured - before.captured;
+    out->replayed = t->model->be->tally.replayed - before.replayed;
+    *stop = s.count[STOP] > 0;
     return GF_OK;
 }

@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include "base/hash.h"
+#include "model/space.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 
@@ -17,13 +18,24 @@ int64_t gf_train_total(int64_t examples, int64_t batch, int64_t epochs, int64_t 
     return max_steps > 0 ? max_steps : epochs * ((examples + batch - 1) / batch);
 }
 
-static gf_state state_of(gf_trainer *t)
+static gf_state state_of(const gf_trainer *t, const gf_space *s)
 {
-    return (gf_state){.step = t->step,
-                      .identity = t->opt.identity,
-                      .value = t->model->value.data,
-                      .m = t->model->m.data,
-                      .v = t->model->v.data};
+    return (gf_state){
+        .step = t->step, .identity = t->opt.identity, .value = s->value, .m = s->m, .v = s->v};
+}
+
+static gf_status load(gf_trainer *t, const char *path, gf_err *err)
+{
+    gf_space space;
+    gf_status st = GF_OK;
+    TRYG(gf_space_open(&space, t->model, false, err));
+    gf_state s = state_of(t, &space);
+    TRYG(gf_checkpoint_load(&s, t->adapter, path, err));
+    TRYG(gf_space_push(&space, err));
+    t->step = s.step;
+out:
+    gf_space_close(&space);
+    return st;
 }
 
 /* What this rank brings: its own part of gf_trainer_open. */
@@ -31,11 +43,8 @@ static gf_status open_own(gf_trainer *t, const char *resume, gf_err *err)
 {
     TRY(gf_loader_open(&t->loader, t->data, t->opt.batch, t->opt.seed, t->opt.shuffle,
                        t->comm->rank, t->comm->size, err));
-    if (resume) {
-        gf_state s = state_of(t);
-        TRY(gf_checkpoint_load(&s, t->adapter, resume, err));
-        t->step = s.step;
-    }
+    if (resume)
+        TRY(load(t, resume, err));
     t->metrics_path = gf_path_join(t->opt.output_dir, "metrics.jsonl", err);
     return t->metrics_path ? GF_OK : GF_ENOMEM;
 }
@@ -89,20 +98,26 @@ void gf_trainer_close(gf_trainer *t)
     t->metrics_path = NULL;
 }
 
+/* The metrics of every step that the checkpoint holds must be on disk before it is. */
+static gf_status write_checkpoint(gf_trainer *t, gf_err *err)
+{
+    gf_space space = {0};
+    gf_status st = GF_OK;
+    if (fsync(fileno(t->metrics)) && errno != EINVAL)
+        return gf_fail(err, GF_EIO, "%s: %s", t->metrics_path, strerror(errno));
+    TRYG(gf_space_open(&space, t->model, true, err));
+    const gf_state s = state_of(t, &space);
+    TRYG(gf_checkpoint_save(&s, t->adapter, t->opt.output_dir, err));
+    TRYG(gf_checkpoint_prune(t->opt.output_dir, t->opt.save_total_limit, t->step, err));
+out:
+    gf_space_close(&space);
+    return st;
+}
+
 /* Rank 0 writes, all agree. */
 static gf_status save(gf_trainer *t, gf_err *err)
 {
-    gf_status st = GF_OK;
-    if (t->comm->rank == 0) {
-        const gf_state s = state_of(t);
-        /* The metrics of every step that the checkpoint holds must be on disk before it is. */
-        if (fsync(fileno(t->metrics)) && errno != EINVAL)
-            st = gf_fail(err, GF_EIO, "%s: %s", t->metrics_path, strerror(errno));
-        if (st == GF_OK)
-            st = gf_checkpoint_save(&s, t->adapter, t->opt.output_dir, err);
-        if (st == GF_OK)
-            st = gf_checkpoint_prune(t->opt.output_dir, t->opt.save_total_limit, t->step, err);
-    }
+    const gf_status st = t->comm->rank == 0 ? write_checkpoint(t, err) : GF_OK;
     return gf_comm_agree(t->comm, st, err);
 }
 

@@ -30,7 +30,8 @@ typedef struct {
     double loss, grad_norm, learning_rate;
     int64_t tokens, trained;
     double seconds;
-    int shift; /* of the gradients' fixed point: 40, or 24 after an overflow */
+    int shift;                  /* of the gradients' fixed point: 40, or 24 after an overflow */
+    int64_t captured, replayed; /* rows whose graph was made, and those that replayed one */
 } gf_step;
 
 /* What the trainer tells whoever watches; any may be NULL. */

@@ -25,7 +25,8 @@ typedef enum {
 const char *gf_part_name(gf_part p);
 
 typedef struct {
-    char *base; /* NULL while measuring */
+    char *base;               /* NULL while measuring */
+    struct gf_backend *owner; /* whose memory it is, once committed */
     struct {
         size_t offset; /* of the part behind base */
         size_t size;   /* planned bytes; 0 while measuring */
@@ -43,8 +44,9 @@ gf_tensor gf_take(gf_arena *a, gf_part part, const char *name, gf_dtype dtype, i
 size_t gf_mark(const gf_arena *a, gf_part part);
 void gf_release(gf_arena *a, gf_part part, size_t mark);
 
-/* Allocates the sum of the peaks (huge pages advised), zeroed; resets `used`. GF_ENOMEM. */
-gf_status gf_arena_commit(gf_arena *a, gf_err *err);
+/* Allocates the sum of the peaks in the backend's memory, zeroed; resets `used`. GF_ENOMEM. The
+ * backend must outlive the arena. */
+gf_status gf_arena_commit(gf_arena *a, struct gf_backend *be, gf_err *err);
 size_t gf_arena_planned(const gf_arena *a);
 void gf_arena_free(gf_arena *a);
 

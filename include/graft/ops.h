@@ -17,6 +17,10 @@
  *   - a token's results depend on its own inputs and on its example's earlier tokens only: never
  *     on N, on where it stands, on threads (law 3). Sums run over k in one fixed order;
  *   - an op allocates nothing and touches only the tensors it is given and the backend's scratch;
+ *   - tensors lie in the backend's memory; on a device an op is enqueued and returns: what it wrote
+ *     is there for later ops, and for the host after gf_download and gf_wait;
+ *   - a row may end in filler tokens (gf_spans.tokens < N, devices only): ids, index and label are
+ *     -1 there, cos and sin 0; filler never counts, its gradients are zero;
  *   - the front door (kernels/ops.c) has checked shapes and dtypes before a twin runs;
  *   - errors: GF_ESHAPE from the front door, GF_ENUMERIC from it if be->check asks for that,
  *     GF_EDEVICE from a device; text in be->err. */
@@ -39,9 +43,10 @@ typedef struct {
 } gf_span;
 
 typedef struct {
-    int64_t tokens; /* N of the row: the spans cover it in order, without gaps */
+    int64_t tokens; /* the spans cover them in order, without gaps; N is more if there is filler */
     int count;
     const gf_span *span;
+    gf_tensor work; /* a device's own lists of the row, made by gf_row_bind; none on a CPU */
 } gf_spans;
 
 /* Dropout on the adapters' input: element (example, position, module, channel) is dropped iff its
@@ -55,7 +60,7 @@ typedef struct {
 /* One linear layer y = x W^T + bias + scale (drop(x) A^T) B^T. */
 typedef struct {
     gf_tensor w;      /* [n,k] any storage type, row-major, frozen */
-    gf_tensor bias;   /* [n] f32, or none */
+    gf_tensor bias;   /* [n] f32 (on a device: y's dtype), or none */
     gf_tensor a, b;   /* [r,k], [n,r] f32; none: no adapter */
     gf_tensor da, db; /* [r,k], [n,r] i64 fixed point, +=; none while only evaluating */
     float scale;      /* alpha / r, or alpha / sqrt(r) */
@@ -63,23 +68,45 @@ typedef struct {
 } gf_linear;
 
 /* Linear layers that read the same x: q/k/v, gate/up, or a single one. Their outputs stand side by
- * side in y [N, sum n], their S tails in s [N, sum r]. */
+ * side in y [N, sum n], their S tails in s [N, sum r].
+ *
+ * On a device the weights are rows of one pitched buffer of the run's precision, so that a group is
+ * one product (K-extension, PERFORMANCE 2.2). Every layer's n, and k, are rounded up to `align`
+ * there, also as columns of y and dy; what pads them is zero. With adapters, `tail` columns to the
+ * right hold B (block diagonal over the layers) and `tail` rows below hold A, as group_tails writes
+ * them; x and dy have room for `tail` columns behind their own, in which the op leaves S and P. */
 typedef struct {
     int count; /* 1 to 3 */
     gf_linear lin[3];
+    int64_t align; /* 0 counts as 1 */
+    int64_t tail;  /* 0: no such buffer; else sum of r rounded up to 16 */
 } gf_group;
 
-int64_t gf_group_n(const gf_group *g);    /* sum of n */
+int64_t gf_group_n(const gf_group *g);             /* sum of n, each rounded up to align */
+int64_t gf_group_column(const gf_group *g, int i); /* where layer i's columns start in y */
+int64_t gf_group_k(const gf_group *g);    /* k rounded up to align: where x's tail starts */
 int64_t gf_group_rank(const gf_group *g); /* sum of r; 0 without adapters */
 
 typedef enum { GF_SILU, GF_GELU_TANH } gf_act;
 
+/* What a step adds up besides gradients, in one i64 tensor [GF_SUMS] in the backend's memory. */
+typedef enum {
+    GF_SUM_LOSS,      /* of the predicted tokens, times GF_LOSS_SCALE */
+    GF_SUM_CORRECT,   /* predicted tokens whose argmax was the label */
+    GF_SUM_MAGNITUDE, /* ceil(max |g|) of every chunk of every weight */
+    GF_SUM_NONFINITE, /* chunks that held a value that is not finite; losses that cannot be added */
+    GF_SUMS
+} gf_sum;
+
+/* Losses are summed as fixed point: associative, so that rows, threads and ranks don't show in the
+ * bits (DESIGN 2.1). */
+#define GF_LOSS_SCALE 0x1p32
+
 /* Scale of gradients in fixed point: 2^40 keeps 2^-41 of error a chunk and 2^22 of range (DESIGN
  * 2.1). When the counter passes that, the step is computed again at 2^24. */
 typedef struct {
-    int shift;         /* 40 or 24 */
-    int64_t magnitude; /* += ceil(max |g|) of every chunk of every weight */
-    int64_t nonfinite; /* += chunks that held a value that is not finite */
+    int shift;      /* 40 or 24 */
+    gf_tensor sums; /* [GF_SUMS] i64, += magnitude and nonfinite */
 } gf_fixed;
 
 /* Tokens of a gradient chunk, counted from its example's start. */
@@ -87,8 +114,8 @@ typedef struct {
 
 /* ---- the ops ------------------------------------------------------------------------------------
  * One line declares the op's type and its front door. The twins have the same type: kernels/cpu.h
- * declares one for each instruction set, gf_plain_NAME, gf_avx2_NAME, ...; CUDA's will be
- * gf_cuda_NAME. */
+ * declares one for each instruction set, gf_plain_NAME, gf_avx2_NAME, ...; CUDA's are gf_cuda_NAME
+ * (kernels/cuda/cuda.h). */
 #define GF_OP(name, ...)                                                                           \
     typedef gf_status gf_##name##_fn(gf_backend *be, __VA_ARGS__);                                 \
     gf_##name##_fn gf_##name
@@ -104,6 +131,7 @@ typedef struct {
     X(glu_fwd) \
     X(gather_rows) \
     X(xent) \
+    X(count_losses) \
     X(scatter_rows) \
     X(rmsnorm_bwd) \
     X(group_linear_bwd) \
@@ -111,10 +139,11 @@ typedef struct {
     X(attention_bwd) \
     X(sum_squares) \
     X(adamw) \
+    X(group_tails) \
     X(zero)
 /* clang-format on */
 
-/* y[t,:] = scale * table[ids[t],:]
+/* y[t,:] = scale * table[ids[t],:], zero where ids[t] is -1
  *   y [N,D] out f32   ids [N] i32 (checked < V by the caller)   table [V,D] any storage type */
 GF_OP(embed_fwd, gf_tensor y, gf_tensor ids, gf_tensor table, float scale);
 
@@ -126,9 +155,10 @@ GF_OP(rmsnorm_fwd, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor w, float 
 
 /* To the input only, the weight is frozen.
  *   h = x * r,  g = dy * (w + offset),   dx = into + r * (g - h * mean_d(g * h))
- *   dx [N,D] out f32|bf16; may be dy   dy [N,D] f32|bf16   into [N,D] f32 or none; may be dx */
-GF_OP(rmsnorm_bwd, gf_tensor dx, gf_tensor dy, gf_tensor into, gf_tensor x, gf_tensor w,
-      gf_tensor rstd, float offset);
+ *   dx [N,D] out f32|bf16; may be dy   rounded [N,D] out bf16 or none: dx once more, for products
+ *   dy [N,D] f32|bf16   into [N,D] f32 or none; may be dx */
+GF_OP(rmsnorm_bwd, gf_tensor dx, gf_tensor rounded, gf_tensor dy, gf_tensor into, gf_tensor x,
+      gf_tensor w, gf_tensor rstd, float offset);
 
 /* y = x W^T + bias + scale (drop(x) A^T) B^T (+ residual), all layers of the group side by side.
  *   y [N,n] out f32|bf16   s [N,R] out x's dtype: scale * drop(x) A^T, kept for the backward pass
@@ -179,11 +209,13 @@ GF_OP(glu_fwd, gf_tensor h, gf_tensor gate, gf_tensor up, gf_act act);
 GF_OP(glu_bwd, gf_tensor dgate, gf_tensor dup, gf_tensor h, gf_tensor dh, gf_tensor gate,
       gf_tensor up, gf_act act);
 
-/* y[i,:] = x[index[i],:]     y [M,D], x [N,D] f32|bf16, also one of each (one rounding, to nearest
- * even); index [M] i32. With index 0, 1, 2, ... it copies and converts. */
+/* y[i,:] = x[index[i],:], zero where index[i] is -1     y [M,D], x [N,D] f32|bf16, also one of each
+ * (one rounding, to nearest even); index [M] i32. With index 0, 1, 2, ... it copies and converts.
+ */
 GF_OP(gather_rows, gf_tensor y, gf_tensor x, gf_tensor index);
 
-/* y = 0, then y[index[i],:] = x[i,:]; the indices differ.   y [N,D] f32, x [M,D] f32|bf16 */
+/* y = 0, then y[index[i],:] = x[i,:] unless index[i] is -1; the other indices rise.
+ *   y [N,D] f32   x [M,D] f32|bf16   index [M] i32 */
 GF_OP(scatter_rows, gf_tensor y, gf_tensor x, gf_tensor index);
 
 /* Cross-entropy with its gradient, row by row, over a chunk of tokens.
@@ -191,11 +223,18 @@ GF_OP(scatter_rows, gf_tensor y, gf_tensor x, gf_tensor index);
  *   nll[i] = log sum_v exp(z[i,v]) - z[i,label[i]]        best[i] = argmax_v z[i,v] (first wins)
  *   dlogits = softmax(z) - onehot(label)  (times 1 - (z/cap)^2): the gradient of the SUM of losses
  *   nll [M] out f32   best [M] out i32   dlogits [M,V] out f32|bf16, may be logits itself, or none
- *   logits [M,V] f32   label [M] i32 */
+ *   logits [M,V] f32   label [M] i32; where it is -1, nll and dlogits are 0, best is -1 */
 GF_OP(xent, gf_tensor nll, gf_tensor best, gf_tensor dlogits, gf_tensor logits, gf_tensor label,
       float cap);
 
-/* *sum = sum_i (scale * g[i])^2 in double, over fixed blocks in fixed order.   g [n] i64 */
+/* sums[LOSS] += nll[i] * GF_LOSS_SCALE, rounded half to even, sums[CORRECT] += best[i] == label[i],
+ * for every label but -1; a |nll| of 2^16 or more, or NaN, counts in sums[NONFINITE] only (sums of
+ * thousands of such would overflow; no model that can still be trained is off by so many nats).
+ *   sums [GF_SUMS] i64 +=   nll [M] f32   best, label [M] i32 */
+GF_OP(count_losses, gf_tensor sums, gf_tensor nll, gf_tensor best, gf_tensor label);
+
+/* *sum = sum_i (scale * g[i])^2 in double, over fixed blocks in fixed order.   g [n] i64. On a
+ * device *sum is there after gf_wait. */
 GF_OP(sum_squares, double *sum, gf_tensor g, double scale);
 
 /* AdamW on flat regions (torch's formula, FORMATS 12.1); g is the gradient times 1/scale.
@@ -209,26 +248,54 @@ typedef struct {
 GF_OP(adamw, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor g, double scale,
       const gf_adamw_args *args);
 
+/* Copies A and B of every layer to the group's tails, rounded to w's dtype; zeros around them. Does
+ * nothing for a group without tails. To be called whenever the values have changed. */
+GF_OP(group_tails, const gf_group *g);
+
 /* x = 0, any dtype. */
 GF_OP(zero, gf_tensor x);
 
 /* ---- a backend --------------------------------------------------------------------- */
 
 typedef struct {
-    const char *name; /* "avx512bf16", "avx512", "avx2", "plain", later "cuda" */
+    const char *name; /* "avx512bf16", "avx512", "avx2", "plain", "cuda" */
 #define X(op) gf_##op##_fn *op;
     GF_OPS(X)
 #undef X
 } gf_ops;
 
+/* Where costs are counted: an op, and apart from it the adapters' own products. */
+typedef enum {
+#define X(op) GF_AT_##op,
+    GF_OPS(X)
+#undef X
+    GF_AT_lora_fwd, /* S; its product with B is group_linear_fwd's, as K-extension has it */
+    GF_AT_lora_bwd, /* P, dA, dB */
+    GF_AT_COUNT
+} gf_at;
+
+/* FLOPs as the formulas have them, whatever is padded; bytes if every product and every pass over
+ * memory reads and writes its operands once. */
+typedef struct {
+    int64_t flops, bytes;
+    int64_t launches; /* kernels and library products of a device */
+    int64_t products; /* FLOPs of a device's library products, tails and padding among them */
+} gf_cost;
+
 /* What the ops so far cost. The plan, the monitor and bench/ all read this one tally. */
 typedef struct {
     int64_t flops, bytes, calls;
+    int64_t launches, products; /* see gf_cost */
+    int64_t captured, replayed; /* passes whose graph was made; those that replayed one */
+    gf_cost at[GF_AT_COUNT];
 } gf_tally;
 
 struct gf_backend {
     const gf_ops *ops;
     struct gf_pool *pool; /* CPU: the threads and each one's scratch */
+    struct gf_cuda *cuda; /* a device and all that is open on it, or NULL */
+    int64_t row_most;     /* device: N of the largest row to come; products are chosen for it */
+    bool separate_lora;   /* device: adapters as products of their own, for comparison */
     bool dry;             /* plan mode: check and tally, run nothing */
     bool check;           /* look at every output for NaN and Inf, name the op (GF_ENUMERIC) */
     int64_t bad_row;      /* check: the token whose row was not finite */
@@ -240,9 +307,69 @@ struct gf_backend {
  * "avx512" (with bf16 instructions where the CPU has them), "avx2", "plain".
  * GF_EARG for an unknown isa, GF_EMISSING for one this CPU lacks. Close with gf_backend_close. */
 gf_status gf_backend_open_cpu(gf_backend *be, int threads, const char *isa, gf_err *err);
+
+/* Opens CUDA device number `device`. GF_EMISSING if this build has no CUDA, the machine no driver
+ * or no such device, or a library is missing; the text says which and what to do.
+ * `device` GF_DEVICE_DRY opens none: such a backend only runs dry, for plans without a GPU. */
+#define GF_DEVICE_DRY (-1)
+gf_status gf_backend_open_cuda(gf_backend *be, int device, gf_err *err);
+
+/* What CUDA finds on this machine. devices is 0 with the reason in `why`. */
+typedef struct {
+    char name[128];
+    int major, minor, multiprocessors; /* compute capability */
+    uint64_t memory, free_;            /* bytes */
+    int64_t shared, l2;                /* bytes a block may ask for; of the L2 cache */
+} gf_device;
+typedef struct {
+    int devices;
+    int driver, cublaslt, nccl; /* versions as the libraries number them; 0: not found */
+    char why[256];
+} gf_cuda_machine;
+void gf_cuda_look(gf_cuda_machine *out);
+gf_status gf_cuda_device(gf_device *out, int device, gf_err *err);
+/* The device of an open backend; GF_DEVICE_DRY: zeros. */
+const gf_device *gf_backend_device(const gf_backend *be);
+void *gf_backend_stream(const gf_backend *be); /* CUDA's, for host/comm; NULL on a CPU */
+
 void gf_backend_close(gf_backend *be);
 int gf_backend_threads(const gf_backend *be);
 size_t gf_backend_scratch(const gf_backend *be); /* bytes that the backend holds by itself */
+
+/* ---- a backend's memory, and the host's side of it ------------------------------------ */
+
+/* Zeroed memory for one arena. GF_ENOMEM with the size. */
+gf_status gf_backend_alloc(gf_backend *be, void **out, size_t bytes, gf_err *err);
+void gf_backend_free(gf_backend *be, void *memory);
+
+/* Copies rows that stand without gaps in host memory to t, in stream order; `from` may be used
+ * again at once. On a CPU t.data may be `from` itself: then nothing happens. */
+gf_status gf_upload(gf_backend *be, gf_tensor t, const void *from);
+/* The other way; `to` is filled after gf_wait. */
+gf_status gf_download(gf_backend *be, void *to, gf_tensor t);
+/* Waits for all that was enqueued. Errors of kernels that ran meanwhile show here (GF_EDEVICE with
+ * the kernel's name). */
+gf_status gf_wait(gf_backend *be);
+
+/* Bytes that gf_row_bind wants for rows of up to `tokens` tokens; 0 on a CPU. */
+size_t gf_row_work_bytes(const gf_backend *be, int64_t tokens);
+/* Makes the lists that a device's ops take from a row (tiles of attention, chunks of gradients,
+ * each token's example and position for dropout) and uploads them to row->work. n: N of the row's
+ * tensors. Everything that changes from row to row stands there, so that a graph can be replayed.
+ */
+gf_status gf_row_bind(gf_backend *be, gf_spans *row, int64_t n, uint32_t epoch);
+
+/* A captured pass. Rows whose keys are equal launch the same kernels on the same memory: gf_replay
+ * runs what was captured under the key and says so in *done; otherwise the caller runs its ops
+ * between gf_capture and gf_capture_end, which runs them too. On a CPU *done is false and the other
+ * two do nothing. The key: the row's shape (gf_row_shape) and whatever else of the caller's changes
+ * launches. */
+uint64_t gf_row_shape(const gf_backend *be, const gf_spans *row, int64_t n);
+gf_status gf_replay(gf_backend *be, uint64_t key, bool *done);
+gf_status gf_capture(gf_backend *be, uint64_t key);
+gf_status gf_capture_end(gf_backend *be, bool failed);
+/* N that a row of `tokens` is padded to, at most `capacity`; on a CPU: tokens. */
+int64_t gf_row_bucket(const gf_backend *be, int64_t tokens, int64_t capacity);
 
 /* True if dropout keeps channel c of token `pos` of `example` for `module`: 16 bits of
  * Philox4x32-10(key = seed, counter = (example, pos, module, c/8) with the epoch) >= p * 65536.

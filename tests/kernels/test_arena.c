@@ -1,5 +1,6 @@
 /* test_arena.c - the layout code runs twice and takes the same bytes. */
 #include "graft/arena.h"
+#include "graft/ops.h"
 
 #include <criterion/criterion.h>
 
@@ -17,13 +18,14 @@ static void layout(gf_arena *a)
 
 Test(arena, planned_is_used)
 {
+    gf_backend be = {0};
     gf_arena a = {0};
     gf_err err = {0};
     layout(&a);
     cr_assert_null(last.data);
     const size_t planned = gf_arena_planned(&a);
     cr_assert_eq(planned, 512u + 512u + 2048u); /* 400, 420, max(2000, 400), each up to 256 */
-    cr_assert_eq(gf_arena_commit(&a, &err), GF_OK, "%s", err.text);
+    cr_assert_eq(gf_arena_commit(&a, &be, &err), GF_OK, "%s", err.text);
     layout(&a);
     cr_assert_not_null(last.data);
     cr_assert_eq((uintptr_t)last.data % GF_ALIGN, 0u);
@@ -37,11 +39,12 @@ Test(arena, planned_is_used)
 
 Test(arena, too_much_is_an_error)
 {
+    gf_backend be = {0};
     gf_arena a = {0};
     gf_err err = {0};
     for (int i = 0; i < 5; i++)
         gf_take(&a, GF_PART_ACT, "x", GF_F32, INT64_MAX / 4, 1000, 1000);
-    cr_assert_eq(gf_arena_commit(&a, &err), GF_ENOMEM);
+    cr_assert_eq(gf_arena_commit(&a, &be, &err), GF_ENOMEM);
     cr_assert_null(a.base);
     gf_arena_free(&a);
 }

@@ -31,7 +31,7 @@ static void make(const attention_case *c, attention_set *s)
         s->span[i] = (gf_span){n, c->len[i], n, c->len[i], (uint64_t)i};
         n += c->len[i];
     }
-    s->row = (gf_spans){n, c->count, s->span};
+    s->row = (gf_spans){.tokens = n, .count = c->count, .span = s->span};
     s->q = op_make(c->type, "q", n, c->heads, c->width, 3);
     s->k = op_make(c->type, "k", n, c->groups, c->width, 1);
     s->v = op_make(c->type, "v", n, c->groups, c->width, 2);
@@ -113,7 +113,7 @@ Test(attention, a_querys_bits)
                 for (int64_t i = 0, n; i < whole.len; i += n) {
                     n = i % 4 == 0 && i + 3 <= whole.len ? 3 : 1;
                     const gf_span part = {0, n, whole.start, i + n, 0};
-                    const gf_spans row = {n, 1, &part};
+                    const gf_spans row = {.tokens = n, .count = 1, .span = &part};
                     op_tensor q = op_copy(gf_rows(s.q.t, whole.start + i, n), 0);
                     op_tensor o = op_make(c->type, "o", n, c->heads, c->width, 0);
                     op_tensor lse = op_make(GF_F32, "lse", n, c->heads, 0, 0);
@@ -165,7 +165,7 @@ Test(attention, refusals)
                     k = gf_view(NULL, GF_F32, "k", 4, 4, 16);
     const gf_tensor lse = gf_view(NULL, GF_F32, "lse", 4, 6, 0);
     const gf_span span[2] = {{0, 3, 0, 3, 0}, {3, 1, 1, 4, 1}};
-    gf_spans row = {4, 2, span};
+    gf_spans row = {.tokens = 4, .count = 2, .span = span};
     OP_REFUSED(be, gf_attention_fwd(&be, q, lse, q, k, k, &row, 1, 0, 0),
                "attention_fwd: 6 query heads do not share 4 k/v heads");
     const gf_tensor k3 = gf_view(NULL, GF_F32, "k", 4, 3, 16);
@@ -187,7 +187,7 @@ Test(attention, tally)
         const int64_t len = 1 + k % 7, kv = len + k % 5, window = k % 6;
         gf_backend be = {.dry = true};
         const gf_span span = {0, len, 0, kv, 0};
-        const gf_spans row = {len, 1, &span};
+        const gf_spans row = {.tokens = len, .count = 1, .span = &span};
         const gf_tensor q = gf_view(NULL, GF_F32, "q", len, 2, 8),
                         x = gf_view(NULL, GF_F32, "k", kv, 1, 8);
         const gf_tensor lse = gf_view(NULL, GF_F32, "lse", len, 2, 0);

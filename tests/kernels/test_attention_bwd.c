@@ -33,7 +33,7 @@ static void make(const back_case *c, back_set *s)
         s->span[i] = (gf_span){n, c->len[i], n, c->len[i], (uint64_t)i};
         n += c->len[i];
     }
-    s->row = (gf_spans){n, c->count, s->span};
+    s->row = (gf_spans){.tokens = n, .count = c->count, .span = s->span};
     for (int i = 0; i < TENSORS; i++) {
         const bool kv = i == K || i == V || i == DK || i == DV;
         if (i == LSE || i == DELTA)

@@ -40,6 +40,23 @@ Test(embed, rows)
     }
 }
 
+Test(embed, filler_is_zero)
+{
+    gf_backend be;
+    EACH_ISA(be, 1)
+    {
+        op_tensor y = op_make(GF_F32, "y", 2, 70, 0, 1), ids = op_make(GF_I32, "ids", 2, 0, 0, 0),
+                  table = op_make(GF_F32, "table", 3, 70, 0, 0);
+        op_fill(table.t, 1, 1.0);
+        op_set(ids.t, 0, 0, -1), op_set(ids.t, 1, 0, 2);
+        OP_OK(be, gf_embed_fwd(&be, y.t, ids.t, table.t, 2.0f));
+        for (int64_t i = 0; i < 70; i++)
+            cr_assert(op_get(y.t, 0, i) == 0.0 && op_get(y.t, 1, i) == 2 * op_get(table.t, 2, i));
+        cr_assert(op_guard_whole(&y));
+        op_free(&y), op_free(&ids), op_free(&table);
+    }
+}
+
 Test(embed, refusals)
 {
     gf_backend be = {.dry = true};

@@ -25,9 +25,9 @@ Test(front_door, linear)
     cr_assert(gf_group_n(&g) == 96 && gf_group_rank(&g) == 8);
     gf_backend be = {.dry = true};
     const gf_span span = {0, 5, 0, 5, 0};
-    const gf_spans row = {5, 1, &span};
+    const gf_spans row = {.tokens = 5, .count = 1, .span = &span};
     const gf_dropout drop = {0};
-    gf_fixed fixed = {.shift = 40};
+    gf_fixed fixed = {.shift = 40, .sums = gf_view(NULL, GF_I64, "sums", GF_SUMS, 0, 0)};
     const gf_tensor x = none_of(GF_BF16, 5, 64), y = none_of(GF_BF16, 5, 96),
                     s = none_of(GF_BF16, 5, 8);
     OP_OK(be, gf_group_linear_fwd(&be, y, s, x, gf_none, &g, &row, drop));

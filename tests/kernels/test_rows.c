@@ -93,6 +93,30 @@ Test(rows, zero)
     }
 }
 
+/* Index -1 is filler: zeros when gathered, left alone when scattered. */
+Test(rows, filler)
+{
+    gf_backend be;
+    EACH_ISA(be, 1)
+    {
+        op_tensor x = op_make(GF_F32, "x", 3, 40, 0, 1), y = op_make(GF_BF16, "y", 3, 40, 0, 2),
+                  z = op_make(GF_F32, "z", 4, 40, 0, 0), index = op_make(GF_I32, "i", 3, 0, 0, 0);
+        op_fill(x.t, 1, 1.0);
+        op_set(index.t, 0, 0, 2), op_set(index.t, 1, 0, -1), op_set(index.t, 2, 0, -1);
+        OP_OK(be, gf_gather_rows(&be, y.t, x.t, index.t));
+        OP_OK(be, gf_scatter_rows(&be, z.t, x.t, index.t));
+        for (int64_t i = 0; i < 40; i++) {
+            cr_assert_eq(op_get(y.t, 1, i), 0.0);
+            cr_assert_eq(op_get(y.t, 2, i), 0.0);
+            cr_assert_eq(op_get(z.t, 2, i), op_get(x.t, 0, i));
+            cr_assert(op_get(z.t, 0, i) == 0.0 && op_get(z.t, 1, i) == 0.0 &&
+                      op_get(z.t, 3, i) == 0.0);
+        }
+        cr_assert(op_guard_whole(&y) && op_guard_whole(&z));
+        op_free(&x), op_free(&y), op_free(&z), op_free(&index);
+    }
+}
+
 Test(rows, refusals)
 {
     gf_backend be;
@@ -101,7 +125,7 @@ Test(rows, refusals)
         op_tensor x = op_make(GF_F32, "x", 4, 8, 0, 0), i = op_make(GF_I32, "i", 1, 0, 0, 0);
         op_set(i.t, 0, 0, 4);
         OP_REFUSED(be, gf_gather_rows(&be, gf_rows(x.t, 0, 1), x.t, i.t),
-                   "gather_rows: index[0] is 4, want 0 to 3");
+                   "gather_rows: index[0] is 4, want -1 to 3");
         OP_REFUSED(be, gf_zero(&be, gf_none), "zero: x is missing");
         op_free(&x);
         op_free(&i);

@@ -121,8 +121,51 @@ Test(xent, ties_and_nan)
         cr_assert_eq(op_get(x[1].t, 0, 0), 0);
         op_set(x[4].t, 0, 0, -100);
         OP_REFUSED(be, gf_xent(&be, x[0].t, x[1].t, gf_none, x[3].t, x[4].t, 0),
-                   "xent: label[0] is -100, want 0 to 39");
+                   "xent: label[0] is -100, want -1 to 39");
         for (int i = 0; i < 5; i++)
             op_free(&x[i]);
+    }
+}
+
+/* Label -1 is filler: no loss, no gradient, no best. */
+Test(xent, filler)
+{
+    gf_backend be;
+    EACH_ISA(be, 1)
+    {
+        const xent_case c = {GF_F32, 2, 40, 1.0, 0.0, 0.0f};
+        op_tensor x[5];
+        make(&c, x);
+        op_set(x[4].t, 1, 0, -1);
+        OP_OK(be, gf_xent(&be, x[0].t, x[1].t, x[2].t, x[3].t, x[4].t, 0));
+        cr_assert_eq(op_get(x[0].t, 1, 0), 0.0);
+        cr_assert_eq(op_get(x[1].t, 1, 0), -1.0);
+        cr_assert_gt(op_get(x[0].t, 0, 0), 0.0);
+        for (int64_t i = 0; i < 40; i++)
+            cr_assert_eq(op_get(x[2].t, 1, i), 0.0);
+        for (int i = 0; i < 5; i++)
+            op_free(&x[i]);
+    }
+}
+
+/* Fixed point with scale 2^32; what cannot be added is counted. */
+Test(xent, losses_are_counted)
+{
+    static const float nll[] = {0.5f, 0x1.8p-33f, 65535.5f, 65536.0f, NAN, INFINITY, 3.0f};
+    static const int32_t best[] = {1, 2, 3, 4, 5, 6, -1}, label[] = {1, 7, 3, 4, 5, 6, -1};
+    gf_backend be;
+    EACH_ISA(be, 1)
+    {
+        int64_t sum[GF_SUMS] = {10, 20, 30, 40};
+        const gf_tensor sums = gf_view(sum, GF_I64, "sums", GF_SUMS, 0, 0);
+        OP_OK(be,
+              gf_count_losses(&be, sums, gf_view((void *)(uintptr_t)nll, GF_F32, "nll", 7, 0, 0),
+                              gf_view((void *)(uintptr_t)best, GF_I32, "best", 7, 0, 0),
+                              gf_view((void *)(uintptr_t)label, GF_I32, "label", 7, 0, 0)));
+        /* 0.75 rounds to 1 */
+        cr_assert_eq(sum[GF_SUM_LOSS], 10 + (INT64_C(1) << 31) + 1 + 131071 * (INT64_C(1) << 31));
+        cr_assert_eq(sum[GF_SUM_CORRECT], 20 + 2);
+        cr_assert_eq(sum[GF_SUM_MAGNITUDE], 30);
+        cr_assert_eq(sum[GF_SUM_NONFINITE], 40 + 3);
     }
 }
