@@ -48,6 +48,7 @@ static void add_cost(gf_backend *be, gf_at at, int64_t flops, int64_t bytes)
 static void tally(gf_backend *be, gf_at at, int64_t flops, int64_t bytes)
 {
     add_cost(be, at, flops, bytes);
+    be->tally.at[at].calls++;
     be->tally.calls++;
 }
 

@@ -277,7 +277,7 @@ typedef enum {
 /* FLOPs as the formulas have them, whatever is padded; bytes if every product and every pass over
  * memory reads and writes its operands once. */
 typedef struct {
-    int64_t flops, bytes;
+    int64_t flops, bytes, calls;
     int64_t launches; /* kernels and library products of a device */
     int64_t products; /* FLOPs of a device's library products, tails and padding among them */
 } gf_cost;
