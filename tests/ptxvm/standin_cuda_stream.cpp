@@ -361,3 +361,8 @@ CUresult ptxvm_enqueue(CUstream stream, const char *what, const Work *work)
 {
     return with_context([&](CUctx_st &c, Lock &) { c.push(c.stream(stream), what, *work); });
 }
+
+char *ptxvm_bytes(ptxvm::Device *device, const void *address, size_t size, bool write)
+{
+    return device->bytes(reinterpret_cast<uint64_t>(address), size, write);
+}

@@ -24,4 +24,8 @@ using Work = std::function<Step()>;
 extern "C" __attribute__((visibility("default"))) CUresult
 ptxvm_enqueue(CUstream stream, const char *what, const standin::Work *work);
 
+// ptxvm::Device::bytes, for steps.
+extern "C" __attribute__((visibility("default"))) char *
+ptxvm_bytes(ptxvm::Device *device, const void *address, size_t size, bool write);
+
 #endif
