@@ -33,11 +33,12 @@ static void print_memory(const gf_session *s, const gf_plan *p, const char *refu
     for (int i = 0; i < GF_PARTS; i++)
         printf("  %-12s %s\n", gf_part_name((gf_part)i), gf_number_bytes(p->part[i]).text);
     printf("  %-12s %s\n", "one block", gf_number_bytes(p->total).text);
-    printf("  %-12s %s\n", "threads", gf_number_bytes(p->threads).text);
+    printf("  %-12s %s\n", s->backend.cuda ? "libraries" : "threads",
+           gf_number_bytes(p->threads).text);
     printf("  %-12s %s (program, libraries, tokenizer, data)\n", "reserve",
            gf_number_bytes(RESERVE_BYTES).text);
     printf("  %-12s %s\n", "in all", gf_number_bytes(p->total + p->threads + RESERVE_BYTES).text);
-    const uint64_t limit = gf_session_limit(s->o);
+    const uint64_t limit = gf_session_limit(s);
     if (limit)
         printf("  %-12s %s besides the reserve: %s%s\n", "available",
                gf_number_bytes_short(limit).text, refusal ? "it does not fit: " : "it fits",
@@ -65,7 +66,7 @@ static gf_status choose(gf_session *s, gf_plan *p, gf_model_options *opt, int64_
                         int64_t longest, int64_t most, gf_err *refusal, gf_err *err)
 {
     const gf_status st = gf_plan_choose(p, &s->files, &s->adapter, &s->backend, opt, asked, longest,
-                                        most, gf_session_limit(s->o), refusal);
+                                        most, gf_session_limit(s), refusal);
     return st == GF_OK || st == GF_EFIT ? GF_OK : gf_fail(err, st, "%s", refusal->text);
 }
 
@@ -109,6 +110,7 @@ gf_status gf_cmd_plan(const gf_options *o, gf_err *err)
     gf_err refusal = {0};
     gf_status st = GF_OK;
     gf_session_start(&s, o);
+    s.plan = true;
     TRYG(gf_inputs_adapter(&s, err));
     TRYG(gf_session_backend(&s, err));
     gf_model_options opt = gf_inputs_model(&s);

@@ -37,7 +37,7 @@ typedef enum {
 typedef enum { GF_DTYPE_BASE, GF_DTYPE_F32, GF_DTYPE_F16, GF_DTYPE_BF16 } gf_opt_dtype;
 typedef enum { GF_PRECISION_AUTO, GF_PRECISION_FP32, GF_PRECISION_BF16 } gf_opt_precision;
 typedef enum { GF_CKPT_AUTO, GF_CKPT_CHEAP } gf_opt_checkpointing;
-typedef enum { GF_DEVICE_AUTO, GF_DEVICE_CPU } gf_opt_device;
+typedef enum { GF_DEVICE_AUTO, GF_DEVICE_CPU, GF_DEVICE_CUDA } gf_opt_device;
 typedef enum { GF_ISA_AUTO, GF_ISA_AVX512, GF_ISA_AVX2, GF_ISA_PLAIN } gf_opt_isa;
 
 typedef struct {

@@ -203,6 +203,11 @@ gf_status gf_record_identity(gf_session *s, gf_buf *out, gf_err *err)
     TRYG(tensors_hash(gf_files_source(&s->files), out, err));
     TRYG(meaning_hashes(&s->files, out, err));
     TRYG(gf_buf_printf(out, err, ",\"backend\":\"%s\"", s->backend.ops->name));
+    if (s->backend.cuda) {
+        const char *name = gf_backend_device(&s->backend)->name;
+        TRYG(gf_buf_str(out, ",\"device_name\":", err));
+        TRYG(gf_json_quote(out, name, strlen(name), err));
+    }
     const cJSON *item;
     cJSON_ArrayForEach(item, root)
     {
@@ -262,14 +267,34 @@ static gf_status write_versions(gf_buf *b, gf_err *err)
     return gf_buf_str(b, "},\n", err);
 }
 
+static gf_status write_backend(const gf_session *s, const gf_record *r, gf_buf *b, gf_err *err)
+{
+    const gf_device *d = gf_backend_device(&s->backend);
+    gf_machine machine;
+    gf_machine_look(&machine);
+    TRY(gf_buf_printf(b, err, "  \"backend\": {\"device\":\"%s\",\"precision\":\"%s\",",
+                      s->backend.cuda ? "cuda" : "cpu",
+                      gf_session_precision(s) == GF_BF16 ? "bf16" : "fp32"));
+    if (s->backend.cuda) {
+        TRY(gf_buf_str(b, "\"name\":", err));
+        TRY(gf_json_quote(b, d->name, strlen(d->name), err));
+        TRY(gf_buf_printf(b, err, ",\"compute_capability\":\"%d.%d\",\"memory\":%llu,", d->major,
+                          d->minor, (unsigned long long)d->memory));
+    } else {
+        TRY(gf_buf_printf(b, err, "\"isa\":\"%s\",\"threads\":%d,", s->backend.ops->name,
+                          gf_backend_threads(&s->backend)));
+    }
+    TRY(gf_buf_printf(b, err, "\"ranks\":%d,\"cpu\":", r->ranks));
+    TRY(gf_json_quote(b, machine.cpu, strlen(machine.cpu), err));
+    return gf_buf_str(b, "},\n", err);
+}
+
 static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err *err)
 {
     char when[32];
     const time_t now = time(NULL);
     struct tm tm;
     strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &tm));
-    gf_machine machine;
-    gf_machine_look(&machine);
 
     TRY(gf_buf_printf(b, err, "{\n  \"graft\": \"%s\",\n  \"written\": \"%s\",\n", GRAFT_VERSION,
                       when));
@@ -287,13 +312,7 @@ static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err
     TRY(template_hash(s, b, err));
     TRY(gf_buf_printf(b, err, ",\n  \"examples\": %lld,\n  \"eval_examples\": %lld,\n",
                       (long long)r->examples, (long long)r->eval_examples));
-    TRY(gf_buf_printf(b, err,
-                      "  \"backend\": {\"device\":\"cpu\",\"isa\":\"%s\",\"precision\":\"%s\","
-                      "\"threads\":%d,\"ranks\":%d,\"cpu\":",
-                      s->backend.ops->name, gf_session_precision(s->o) == GF_BF16 ? "bf16" : "fp32",
-                      gf_backend_threads(&s->backend), r->ranks));
-    TRY(gf_json_quote(b, machine.cpu, strlen(machine.cpu), err));
-    TRY(gf_buf_str(b, "},\n", err));
+    TRY(write_backend(s, r, b, err));
     TRY(write_plan(b, r, err));
     TRY(gf_buf_printf(b, err, "  \"steps\": %lld,\n  \"steps_done\": %lld,\n", (long long)r->steps,
                       (long long)r->done));

@@ -124,14 +124,34 @@ gf_status gf_session_data_options(gf_session *s, gf_data_options *out, gf_err *e
     return GF_OK;
 }
 
+/* This rank's device. A GPU that is there but cannot be used is an error, not a reason for a CPU.
+ */
+static gf_status open_device(gf_session *s, const gf_cuda_machine *m, gf_err *err)
+{
+    int device = GF_DEVICE_DRY;
+    if (m->devices == 0 && !s->plan)
+        return gf_fail(err, GF_EMISSING, "--device cuda: %s", m->why);
+    if (m->devices > 0) {
+        device = 0;
+        if (s->comm)
+            TRY(gf_comm_device(s->comm, m->devices, &device, err));
+    }
+    return gf_backend_open_cuda(&s->backend, device, err);
+}
+
 gf_status gf_session_backend(gf_session *s, gf_err *err)
 {
     char isa[64];
+    gf_cuda_machine m = {.devices = 0};
     if (s->has_backend)
         return GF_OK;
-    /* --device auto is the CPU: this version has no other, and the option table refuses the rest */
-    TRY(gf_backend_open_cpu(&s->backend, (int)s->o->threads, gf_option_choice(s->o, "isa", isa),
-                            err));
+    if (s->o->device != GF_DEVICE_CPU)
+        gf_cuda_look(&m);
+    if (s->o->device == GF_DEVICE_CUDA || m.devices > 0)
+        TRY(open_device(s, &m, err));
+    else
+        TRY(gf_backend_open_cpu(&s->backend, (int)s->o->threads, gf_option_choice(s->o, "isa", isa),
+                                err));
     s->has_backend = true;
     return GF_OK;
 }
@@ -146,16 +166,22 @@ gf_status gf_session_adapter(gf_session *s, gf_err *err)
     return GF_OK;
 }
 
-gf_dtype gf_session_precision(const gf_options *o)
+gf_dtype gf_session_precision(const gf_session *s)
 {
-    return o->precision == GF_PRECISION_BF16 ? GF_BF16 : GF_F32;
+    if (s->o->precision == GF_PRECISION_AUTO)
+        return s->backend.cuda ? GF_BF16 : GF_F32;
+    return s->o->precision == GF_PRECISION_BF16 ? GF_BF16 : GF_F32;
 }
 
-uint64_t gf_session_limit(const gf_options *o)
+uint64_t gf_session_limit(const gf_session *s)
 {
     gf_machine machine;
-    if (o->memory_limit > 0)
-        return (uint64_t)o->memory_limit;
+    if (s->o->memory_limit > 0)
+        return (uint64_t)s->o->memory_limit;
+    if (s->backend.cuda) { /* what the backend holds already is part of every plan */
+        const uint64_t left = gf_backend_device(&s->backend)->free_;
+        return left ? left + gf_backend_scratch(&s->backend) : 0;
+    }
     gf_machine_look(&machine);
     return machine.free_;
 }
@@ -181,12 +207,12 @@ gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_
     TRY(gf_session_adapter(s, err));
     TRY(gf_session_backend(s, err));
     const gf_model_options opt = {.use = use,
-                                  .precision = gf_session_precision(s->o),
+                                  .precision = gf_session_precision(s),
                                   .row_tokens = row_tokens,
                                   .cache_tokens = cache_tokens};
     const gf_adapter *adapter = s->has_adapter ? &s->adapter : NULL;
     TRY(gf_model_open(&s->model, &s->files, adapter, &s->backend, &s->arena, &opt,
-                      gf_session_limit(s->o), false, err));
+                      gf_session_limit(s), false, err));
     s->has_model = true;
     return adapter ? read_values(s, err) : GF_OK;
 }

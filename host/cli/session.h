@@ -4,12 +4,15 @@
 #define GRAFT_HOST_CLI_SESSION_H
 
 #include "cli/options.h"
+#include "comm/comm.h"
 #include "model/model.h"
 #include "text/dataset.h"
 
 /* Zero-initialise with gf_session_start; close with gf_session_close, whatever failed between. */
 typedef struct {
     const gf_options *o;
+    const gf_comm *comm; /* of the ranks, each of which takes a device of its own; or NULL */
+    bool plan;           /* only plans: without a device of its own a dry one will do */
     bool has_files, has_backend, has_adapter, has_model;
     gf_files files;          /* o->model */
     gf_tokenizer *tokenizer; /* NULL: the model has none (only token data can be used) */
@@ -42,7 +45,7 @@ gf_status gf_session_template_text(gf_session *s, char **text, gf_err *err);
  * V comes from the model. */
 gf_status gf_session_data_options(gf_session *s, gf_data_options *out, gf_err *err);
 
-/* s->backend by --device, --threads, --isa. */
+/* s->backend by --device, --threads, --isa. --device auto: a GPU where there is one. */
 gf_status gf_session_backend(gf_session *s, gf_err *err);
 
 /* --adapter, if given: s->adapter is resolved against the model (values are read by
@@ -55,10 +58,10 @@ gf_status gf_session_adapter(gf_session *s, gf_err *err);
 gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_t cache_tokens,
                            gf_err *err);
 
-/* --precision, resolved: GF_F32 or GF_BF16. */
-gf_dtype gf_session_precision(const gf_options *o);
-/* --memory-limit, or what is free now; 0: not known. */
-uint64_t gf_session_limit(const gf_options *o);
+/* --precision, resolved: GF_F32 or GF_BF16; auto is the open backend's default. */
+gf_dtype gf_session_precision(const gf_session *s);
+/* --memory-limit, or what is free now where the open backend takes it from; 0: not known. */
+uint64_t gf_session_limit(const gf_session *s);
 
 /* Reads one conversation for the template: an array of messages, or an object with `messages` (and
  * perhaps `tools`). The caller deletes *root; *messages and *tools point into it. */

@@ -150,8 +150,7 @@ gf_status gf_model_run(gf_model *m, bool train)
      * looks between the launches. */
     const bool graph = m->opt.use != GF_USE_GENERATE && !m->be->check && !m->be->dry;
     bool done = false;
-    if (!m->be->dry)
-        TRY(gf_row_ready(m));
+    TRY(gf_row_ready(m));
     if (!graph)
         return pass(m, train);
     const uint64_t key = graph_key(m, train);
@@ -196,8 +195,7 @@ static gf_status dry_run(gf_model *m, gf_err *err)
     m->row.spans.tokens = m->opt.row_tokens;
     m->row.spans.count = 1;
     m->row.spans.span = &all;
-    m->row.n = m->row.room;
-    m->row.predicted = m->row.m = most_predicted(m);
+    m->row.predicted = most_predicted(m);
     const gf_status st = gf_model_run(m, m->opt.use == GF_USE_TRAIN);
     be->dry = false;
     return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", be->err.text);

@@ -63,8 +63,10 @@ gf_status gf_row_ready(gf_model *m)
     if (m->opt.use != GF_USE_GENERATE) { /* a graph for each bucket, not for each length */
         r->n = gf_row_bucket(be, r->n, r->room);
         r->m = r->m ? gf_row_bucket(be, r->m, r->room) : 0;
-        pad(r, m->cfg->rope.rotary / 2);
     }
+    if (be->dry) /* the shape is all that counts */
+        return GF_OK;
+    pad(r, m->cfg->rope.rotary / 2);
     TRY(gf_upload(be, gf_rows(r->ids, 0, r->n), r->host.ids));
     TRY(gf_upload(be, gf_rows(r->cos, 0, r->n), r->host.cos));
     TRY(gf_upload(be, gf_rows(r->sin, 0, r->n), r->host.sin));

@@ -80,6 +80,9 @@ gf_status gf_metrics_step(FILE *f, const gf_step *s, const char *path, gf_err *e
     TRYG(gf_buf_printf(&line, err, ",\"tokens\":%lld,\"trained_tokens\":%lld", (long long)s->tokens,
                        (long long)s->trained));
     TRYG(field(&line, "tokens_per_second", (double)s->tokens / s->seconds, err));
+    if (s->captured + s->replayed)
+        TRYG(field(&line, "replayed", (double)s->replayed / (double)(s->captured + s->replayed),
+                   err));
     if (s->shift != 40)
         TRYG(gf_buf_printf(&line, err, ",\"gradient_scale\":%d", s->shift));
 out:

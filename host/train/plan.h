@@ -32,7 +32,7 @@ gf_status gf_plan_epoch(double *flops, const gf_files *files, const gf_adapter *
                         gf_backend *be, const gf_model_options *opt, gf_loader *ld, gf_err *err);
 
 /* This machine's rate in the model's precision, operations a second: a small product through the
- * backend, the best of a few. Takes some milliseconds. 0 on failure. */
+ * backend, the best of a few. Takes some milliseconds. 0 on failure, and on a device. */
 double gf_plan_rate(gf_backend *be, gf_dtype precision);
 
 #endif
