@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "cli/inputs.h"
 #include "base/number.h"
+#include "cli/ranks.h"
 #include "train/plan.h"
 
 #include <math.h>
@@ -65,13 +66,13 @@ static gf_status open_model(gf_session *s, const gf_dataset *data, gf_err *err)
     int64_t tokens = 0;
     for (int64_t i = 0; i < data->count; i++)
         tokens += data->example[i].length;
-    gf_model_options opt = {.use = GF_USE_EVAL, .precision = gf_session_precision(s->o)};
     gf_plan plan;
     TRY(gf_session_adapter(s, err));
     TRY(gf_session_backend(s, err));
+    gf_model_options opt = {.use = GF_USE_EVAL, .precision = gf_session_precision(s)};
     TRY(gf_plan_choose(&plan, &s->files, s->has_adapter ? &s->adapter : NULL, &s->backend, &opt,
                        s->o->row_tokens, gf_inputs_longest(data, &none), tokens,
-                       gf_session_limit(s->o), err));
+                       gf_session_limit(s), err));
     return gf_session_model(s, GF_USE_EVAL, opt.row_tokens, 0, err);
 }
 
@@ -95,7 +96,8 @@ gf_status gf_cmd_eval(const gf_options *o, gf_err *err)
     double *nll = NULL;
     gf_status st = GF_OK;
     gf_session_start(&s, o);
-    TRYG(gf_comm_open(&comm, NULL, err));
+    TRYG(gf_ranks_open(&comm, o, err));
+    s.comm = &comm;
     st = open_inputs(&s, &data, err);
     if (st == GF_OK && o->per_example && !(nll = gf_alloc((size_t)data.count, sizeof *nll, err)))
         st = GF_ENOMEM;
@@ -108,10 +110,10 @@ gf_status gf_cmd_eval(const gf_options *o, gf_err *err)
             TRYG(write_per_example(&data, nll, o->per_example, err));
     }
 out:
+    gf_print_error(st, err);
+    gf_comm_close(&comm, st); /* before the device whose memory it sums */
     free(nll);
     gf_dataset_free(&data);
     gf_session_close(&s);
-    gf_print_error(st, err);
-    gf_comm_close(&comm, st);
     return st;
 }

@@ -4,6 +4,7 @@
 #include "cli/inputs.h"
 #include "base/number.h"
 #include "cli/progress.h"
+#include "cli/ranks.h"
 #include "cli/record.h"
 #include "model/space.h"
 #include "train/checkpoint.h"
@@ -157,7 +158,7 @@ static gf_status open_model(run *r, gf_err *err)
     gf_loader_close(&ld);
     TRY(gf_plan_choose(&r->plan, &s->files, &s->adapter, &s->backend, &r->model_opt,
                        r->o->row_tokens, gf_inputs_longest(&r->data, &r->eval), most,
-                       gf_session_limit(r->o), err));
+                       gf_session_limit(s), err));
     TRY(gf_model_open(&s->model, &s->files, &s->adapter, &s->backend, &s->arena, &r->model_opt, 0,
                       false, err));
     s->has_model = true;
@@ -282,6 +283,8 @@ static void close_run(run *r, gf_status st)
 {
     if (r->hash)
         gf_base_hash_end(r->hash, &r->base, NULL);
+    if (r->has_comm) /* before the device whose memory it sums */
+        gf_comm_close(&r->comm, st);
     gf_trainer_close(&r->t);
     gf_session_close(&r->s);
     gf_dataset_free(&r->eval);
@@ -289,8 +292,6 @@ static void close_run(run *r, gf_status st)
     gf_buf_free(&r->identity);
     gf_buf_free(&r->base);
     free(r->resume);
-    if (r->has_comm)
-        gf_comm_close(&r->comm, st);
 }
 
 gf_status gf_cmd_train(const gf_options *o, gf_err *err)
@@ -298,11 +299,14 @@ gf_status gf_cmd_train(const gf_options *o, gf_err *err)
     run r = {.o = o};
     gf_status st = GF_OK;
     gf_session_start(&r.s, o);
-    TRYG(gf_comm_open(&r.comm, NULL, err));
+    TRYG(gf_ranks_open(&r.comm, o, err));
     r.has_comm = true;
+    r.s.comm = &r.comm;
     st = open_inputs(&r, err);
-    if (st == GF_OK)
-        st = open_model(&r, err);
+    TRYG(gf_comm_agree(&r.comm, st, err));
+    if (r.s.backend.cuda)
+        TRYG(gf_comm_device_open(&r.comm, err));
+    st = open_model(&r, err);
     TRYG(gf_comm_agree(&r.comm, st, err));
     TRYG(open_trainer(&r, err));
     catch_signals(&r.comm);

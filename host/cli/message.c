@@ -1,14 +1,14 @@
 /* message.c - the one line on stderr for what failed. Contract: commands.h. */
 #include "cli/commands.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 void gf_print_error(gf_status status, gf_err *err)
 {
-    static bool said;
-    if (status == GF_OK || said)
+    static atomic_flag said = ATOMIC_FLAG_INIT; /* a thread that ends the process may come first */
+    if (status == GF_OK || atomic_flag_test_and_set(&said))
         return;
-    said = true;
     for (char *c = err->text; *c; c++)
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = ' ';

@@ -360,11 +360,13 @@ static gf_status check_groups(const gf_options *o, gf_err *err)
     return GF_OK;
 }
 
-/* Ranks that a launcher says there are. */
-static int64_t launched_ranks(void)
+/* Ranks that a launcher says there are; torchrun's count only beside the number of this one. */
+static int64_t launched_ranks(const gf_options *o)
 {
-    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "WORLD_SIZE"};
+    if (o->given.world_size)
+        return o->world_size;
+    for (int i = 0; i < (getenv("RANK") ? 3 : 2); i++) {
         const char *text = getenv(names[i]);
         const long n = text ? strtol(text, NULL, 10) : 0;
         if (n > 0 && n < 1000000) /* more is not a number of ranks */
@@ -376,12 +378,12 @@ static int64_t launched_ranks(void)
 /* Ranks of any other command would each print the result, or write the same files. */
 static gf_status check_ranks(const gf_options *o, gf_err *err)
 {
-    const int64_t ranks = launched_ranks();
+    const int64_t ranks = launched_ranks(o);
     if (ranks == 1 || o->command == GF_CMD_train || o->command == GF_CMD_eval)
         return GF_OK;
     return gf_fail(err, GF_EARG,
                    "`graft %s` was started as %lld ranks; only train and eval work together: start "
-                   "it without mpirun",
+                   "it as one process, without mpirun or torchrun",
                    gf_command_name(o->command), (long long)ranks);
 }
 
@@ -393,7 +395,7 @@ static gf_status check_batch(const gf_options *o, gf_err *err)
     const int64_t each =
         o->per_device_train_batch_size ? o->per_device_train_batch_size : HF_DEFAULT;
     const int64_t times = o->gradient_accumulation_steps ? o->gradient_accumulation_steps : 1;
-    const int64_t ranks = launched_ranks();
+    const int64_t ranks = launched_ranks(o);
     return gf_fail(
         err, GF_EARG,
         "per_device_train_batch_size %lld x gradient_accumulation_steps %lld x %lld "

@@ -182,11 +182,13 @@ Test(options, micro_batches_are_answered_with_the_batch_size)
 {
     unsetenv("OMPI_COMM_WORLD_SIZE");
     unsetenv("PMI_SIZE");
+    unsetenv("RANK");
     expect(TRAIN "--per_device_train_batch_size 4 --gradient_accumulation_steps 8", GF_EARG,
            "--batch-size 32");
     expect(TRAIN "--gradient-accumulation-steps 2", GF_EARG, "--batch-size 16");
     setenv("OMPI_COMM_WORLD_SIZE", "3", 1);
     expect(TRAIN "--per_device_train_batch_size 4", GF_EARG, "--batch-size 12");
+    expect(TRAIN "--per_device_train_batch_size 4 --world-size 5", GF_EARG, "--batch-size 20");
 }
 
 Test(options, only_train_and_eval_are_for_several_ranks)
@@ -198,6 +200,14 @@ Test(options, only_train_and_eval_are_for_several_ranks)
     gf_err err = {0};
     cr_expect(parse(&o, "eval --model M --data d", &err) == GF_OK, "%s", err.text);
     gf_options_free(&o);
+    unsetenv("OMPI_COMM_WORLD_SIZE");
+    setenv("WORLD_SIZE", "4", 1);
+    unsetenv("RANK");
+    cr_expect(parse(&o, "plan --model M", &err) == GF_OK, "%s", err.text);
+    gf_options_free(&o);
+    setenv("RANK", "1", 1);
+    expect("plan --model M", GF_EARG, "4 ranks");
+    expect("plan --model M --rank 0", GF_EARG, "an option of train, eval");
 }
 
 Test(options, later_parts_are_answered_and_not_ignored)
