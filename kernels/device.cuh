@@ -6,6 +6,7 @@
 #ifndef GRAFT_KERNELS_DEVICE_CUH
 #define GRAFT_KERNELS_DEVICE_CUH
 
+#include "cuda/args.h"
 #include "ptx.cuh"
 
 #define WARP 32
@@ -47,6 +48,69 @@ template <> DEVICE bf16 from_f32<bf16>(float x)
     bf16 y;
     y.bits = (uint16_t)pack_bf16(x, 0.0f);
     return y;
+}
+
+/* A pointer whose type shows at run time only, for mixtures of f32 and bf16 that no hot path has.
+ */
+struct either {
+    char *data;
+    int is_bf16;
+};
+
+/* Element i behind p. */
+DEVICE float get(const float *p, int64_t i)
+{
+    return p[i];
+}
+DEVICE float get(const bf16 *p, int64_t i)
+{
+    return to_f32(p[i]);
+}
+DEVICE float get(either p, int64_t i)
+{
+    return p.is_bf16 ? to_f32(((const bf16 *)p.data)[i]) : ((const float *)p.data)[i];
+}
+DEVICE void put(float *p, int64_t i, float x)
+{
+    p[i] = x;
+}
+DEVICE void put(bf16 *p, int64_t i, float x)
+{
+    p[i] = from_f32<bf16>(x);
+}
+DEVICE void put(either p, int64_t i, float x)
+{
+    if (p.is_bf16)
+        put((bf16 *)p.data, i, x);
+    else
+        put((float *)p.data, i, x);
+}
+
+/* Where column `column` of a row of an argument stands, as a float *, bf16 * or either. */
+template <typename P> DEVICE P place(gf_arg a, int64_t row, int64_t column)
+{
+    return (P)a.data + (row * a.stride + column);
+}
+template <> DEVICE either place<either>(gf_arg a, int64_t row, int64_t column)
+{
+    const int64_t at = row * a.stride + column;
+    either p;
+    p.data = (char *)a.data + at * (a.is_bf16 ? 2 : 4);
+    p.is_bf16 = a.is_bf16;
+    return p;
+}
+DEVICE float *ahead(float *p, int64_t i)
+{
+    return p + i;
+}
+DEVICE bf16 *ahead(bf16 *p, int64_t i)
+{
+    return p + i;
+}
+DEVICE either ahead(either p, int64_t i)
+{
+    p.data += i * (p.is_bf16 ? 2 : 4);
+    return p;
 }
 
 /* ---- units: p is aligned to the unit's bytes, at most 16 ------------------------------------- */
@@ -97,7 +161,7 @@ template <int U, typename T> DEVICE void store_some(T *p, const float (&v)[U], i
             p[j] = from_f32<T>(v[j]);
 }
 
-/* Either: `wide` says that units of this tensor are aligned. */
+/* One or the other: `wide` says that units of this tensor are aligned. */
 template <int U, typename T> DEVICE void load(float (&v)[U], const T *p, int64_t left, bool wide)
 {
     if (wide && left >= U)
@@ -111,6 +175,21 @@ template <int U, typename T> DEVICE void store(T *p, const float (&v)[U], int64_
         store_unit(p, v);
     else
         store_some(p, v, left);
+}
+
+/* What is not known before run time goes one by one. */
+template <int U> DEVICE void load(float (&v)[U], either p, int64_t left, bool)
+{
+#pragma unroll
+    for (int j = 0; j < U; j++)
+        v[j] = j < left ? get(p, j) : 0.0f;
+}
+template <int U> DEVICE void store(either p, const float (&v)[U], int64_t left, bool)
+{
+#pragma unroll
+    for (int j = 0; j < U; j++)
+        if (j < left)
+            put(p, j, v[j]);
 }
 
 /* ---- sums in one fixed order ----------------------------------------------------------------- */
