@@ -37,37 +37,45 @@ int64_t gf_group_rank(const gf_group *g)
     return r;
 }
 
-static void add_cost(gf_backend *be, gf_at at, int64_t flops, int64_t bytes)
+/* Adds what the op at hand costs; its launches are counted from here. */
+static void tally(gf_backend *be, int64_t flops, int64_t bytes)
 {
     be->tally.flops += flops;
     be->tally.bytes += bytes;
-    be->tally.at[at].flops += flops;
-    be->tally.at[at].bytes += bytes;
-}
-
-static void tally(gf_backend *be, gf_at at, int64_t flops, int64_t bytes)
-{
-    add_cost(be, at, flops, bytes);
-    be->tally.at[at].calls++;
     be->tally.calls++;
+    be->cost = (gf_tally){.flops = flops,
+                          .bytes = bytes,
+                          .calls = 1,
+                          .launches = -be->tally.launches,
+                          .products = -be->tally.products};
 }
 
-/* What a twin launched, or would have in a dry run, belongs to its op. */
-static void tally_launches(gf_backend *be, gf_at at, const gf_tally *before)
+static void tell(gf_backend *be, gf_at at)
 {
-    be->tally.at[at].launches += be->tally.launches - before->launches;
-    be->tally.at[at].products += be->tally.products - before->products;
+    if (!be->meter.tell)
+        return;
+    be->cost.launches += be->tally.launches;
+    be->cost.products += be->tally.products;
+    be->meter.tell(be->meter.ctx, at, &be->cost);
+}
+
+/* The adapters' own products, which are part of a group's op. */
+static void tally_adapters(gf_backend *be, gf_at at, int64_t flops, int64_t bytes)
+{
+    const gf_tally cost = {.flops = flops, .bytes = bytes};
+    be->tally.flops += flops;
+    be->tally.bytes += bytes;
+    if (be->meter.tell)
+        be->meter.tell(be->meter.ctx, at, &cost);
 }
 
 /* Runs the twin unless this is a dry run (where a device's twin counts its launches), then looks at
  * the outputs if asked to. */
 #define RUN(name, ...)                                                                             \
     do {                                                                                           \
-        if (be->dry && !be->cuda)                                                                  \
-            return GF_OK;                                                                          \
-        const gf_tally before = be->tally;                                                         \
-        TRY(be->ops->name(be, __VA_ARGS__));                                                       \
-        tally_launches(be, GF_AT_##name, &before);                                                 \
+        if (!be->dry || be->cuda)                                                                  \
+            TRY(be->ops->name(be, __VA_ARGS__));                                                   \
+        tell(be, GF_AT_##name);                                                                    \
         if (be->dry || !be->check)                                                                 \
             return GF_OK;                                                                          \
     } while (0)
@@ -79,8 +87,7 @@ gf_status gf_embed_fwd(gf_backend *be, gf_tensor y, gf_tensor ids, gf_tensor tab
     WANT(y, F32, 2, DIMS2(ANY_DIM, ANY_DIM));
     WANT(ids, INT, 1, DIMS1(y.dim[0]));
     WANT(table, WEIGHT, 2, DIMS2(ANY_DIM, y.dim[1]));
-    tally(be, GF_AT_embed_fwd, gf_count(y),
-          bytes_of(y) + bytes_of(ids) + gf_row_bytes(table.dtype, gf_count(y)));
+    tally(be, gf_count(y), bytes_of(y) + bytes_of(ids) + gf_row_bytes(table.dtype, gf_count(y)));
     RUN(embed_fwd, y, ids, table, scale);
     FINITE(y);
     return GF_OK;
@@ -108,8 +115,7 @@ gf_status gf_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor 
     static const char op[] = "rmsnorm_fwd";
     TRY(norm_shapes(be, op, x, w, rstd));
     WANT(y, ACT, x.rank, x.dim[0], x.dim[1], x.dim[2]);
-    tally(be, GF_AT_rmsnorm_fwd, 4 * gf_count(x),
-          bytes_of(y) + bytes_of(rstd) + bytes_of(x) + bytes_of(w));
+    tally(be, 4 * gf_count(x), bytes_of(y) + bytes_of(rstd) + bytes_of(x) + bytes_of(w));
     RUN(rmsnorm_fwd, y, rstd, x, w, eps, offset);
     FINITE(y);
     FINITE(rstd);
@@ -127,7 +133,7 @@ gf_status gf_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_ten
         WANT(rounded, 1u << GF_BF16, x.rank, x.dim[0], x.dim[1], x.dim[2]);
     if (gf_is(into))
         WANT(into, F32, x.rank, x.dim[0], x.dim[1], x.dim[2]);
-    tally(be, GF_AT_rmsnorm_bwd, 9 * gf_count(x),
+    tally(be, 9 * gf_count(x),
           bytes_of(dx) + bytes_of(rounded) + bytes_of(dy) + bytes_of(into) + bytes_of(x) +
               bytes_of(w) + bytes_of(rstd));
     RUN(rmsnorm_bwd, dx, rounded, dy, into, x, w, rstd, offset);
@@ -250,10 +256,10 @@ gf_status gf_group_linear_fwd(gf_backend *be, gf_tensor y, gf_tensor s, gf_tenso
         TRY(want_spans(be, op, row, n, -1));
     const group_bytes size = bytes_of_group(g);
     const int64_t tail = rank > 0 ? bytes_of(s) : 0;
-    tally(be, GF_AT_group_linear_fwd, base_flops(g, n),
+    tally(be, base_flops(g, n),
           bytes_of(y) + tail + bytes_of(x) + bytes_of(residual) + size.base + size.b);
     if (rank > 0)
-        add_cost(be, GF_AT_lora_fwd, adapter_flops(g, n), bytes_of(x) + size.a + tail);
+        tally_adapters(be, GF_AT_lora_fwd, adapter_flops(g, n), bytes_of(x) + size.a + tail);
     RUN(group_linear_fwd, y, s, x, residual, g, row, drop);
     if (rank > 0)
         FINITE(s);
@@ -301,14 +307,14 @@ gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tens
         TRY(want_spans(be, op, row, n, -1));
     const group_bytes size = bytes_of_group(g);
     const int64_t adapters = adapter_flops(g, n), tail = rank > 0 ? bytes_of(p) : 0;
-    tally(be, GF_AT_group_linear_bwd, gf_is(dx) ? base_flops(g, n) : 0,
+    tally(be, gf_is(dx) ? base_flops(g, n) : 0,
           gf_is(dx) ? bytes_of(dx) + bytes_of(dy) + tail + size.base + size.a : 0);
     if (rank > 0)
-        add_cost(be, GF_AT_lora_bwd, (gradients ? 2 : 1) * adapters,
-                 bytes_of(dy) + size.b + tail +
-                     (gradients
-                          ? bytes_of(dy) + bytes_of(s) + size.db + bytes_of(x) + tail + size.da
-                          : 0));
+        tally_adapters(
+            be, GF_AT_lora_bwd, (gradients ? 2 : 1) * adapters,
+            bytes_of(dy) + size.b + tail +
+                (gradients ? bytes_of(dy) + bytes_of(s) + size.db + bytes_of(x) + tail + size.da
+                           : 0));
     RUN(group_linear_bwd, dx, p, dy, x, s, g, row, drop, fixed);
     if (rank > 0)
         FINITE(p);
@@ -328,8 +334,7 @@ gf_status gf_rope(gf_backend *be, gf_tensor x, gf_tensor cos, gf_tensor sin, int
     if (direction != 1 && direction != -1)
         return gf_fail(&be->err, GF_ESHAPE, "%s: direction is %d, want +1 or -1", op, direction);
     const int64_t turned = 2 * cos.dim[1] * x.dim[0] * x.dim[1];
-    tally(be, GF_AT_rope, 3 * turned,
-          2 * gf_row_bytes(x.dtype, turned) + bytes_of(cos) + bytes_of(sin));
+    tally(be, 3 * turned, 2 * gf_row_bytes(x.dtype, turned) + bytes_of(cos) + bytes_of(sin));
     RUN(rope, x, cos, sin, direction);
     FINITE(x);
     return GF_OK;
@@ -377,7 +382,7 @@ gf_status gf_attention_fwd(gf_backend *be, gf_tensor o, gf_tensor lse, gf_tensor
     static const char op[] = "attention_fwd";
     TRY(attention_shapes(be, op, q, k, v, lse, row));
     WANT(o, 1u << q.dtype, 3, q.dim[0], q.dim[1], q.dim[2]);
-    tally(be, GF_AT_attention_fwd, 4 * q.dim[1] * q.dim[2] * visible_pairs(row, window),
+    tally(be, 4 * q.dim[1] * q.dim[2] * visible_pairs(row, window),
           bytes_of(o) + bytes_of(lse) + bytes_of(q) + bytes_of(k) + bytes_of(v));
     RUN(attention_fwd, o, lse, q, k, v, row, scale, window, cap);
     FINITE(o);
@@ -404,7 +409,7 @@ gf_status gf_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_tensor
         if (row->span[i].kv_start != row->span[i].start || row->span[i].kv_len != row->span[i].len)
             return gf_fail(&be->err, GF_ESHAPE, "%s: span %d has keys beyond its own tokens", op,
                            i);
-    tally(be, GF_AT_attention_bwd, 10 * heads * width * visible_pairs(row, window),
+    tally(be, 10 * heads * width * visible_pairs(row, window),
           bytes_of(dq) + bytes_of(dk) + bytes_of(dv) + 2 * bytes_of(delta) + bytes_of(d_o) +
               bytes_of(o) + bytes_of(lse) + bytes_of(q) + bytes_of(k) + bytes_of(v));
     RUN(attention_bwd, dq, dk, dv, delta, d_o, o, lse, q, k, v, row, scale, window, cap);
@@ -429,7 +434,7 @@ gf_status gf_glu_fwd(gf_backend *be, gf_tensor h, gf_tensor gate, gf_tensor up, 
     WANT(up, ACT, 2, DIMS2(gate.dim[0], gate.dim[1]));
     WANT(h, ACT, 2, DIMS2(gate.dim[0], gate.dim[1]));
     TRY(want_act(be, op, act));
-    tally(be, GF_AT_glu_fwd, 4 * gf_count(h), bytes_of(h) + bytes_of(gate) + bytes_of(up));
+    tally(be, 4 * gf_count(h), bytes_of(h) + bytes_of(gate) + bytes_of(up));
     RUN(glu_fwd, h, gate, up, act);
     FINITE(h);
     return GF_OK;
@@ -448,7 +453,7 @@ gf_status gf_glu_bwd(gf_backend *be, gf_tensor dgate, gf_tensor dup, gf_tensor h
     if (gf_is(h))
         WANT(h, ACT, 2, DIMS2(n, f));
     TRY(want_act(be, op, act));
-    tally(be, GF_AT_glu_bwd, 8 * n * f,
+    tally(be, 8 * n * f,
           bytes_of(dgate) + bytes_of(dup) + bytes_of(h) + bytes_of(dh) + bytes_of(gate) +
               bytes_of(up));
     RUN(glu_bwd, dgate, dup, h, dh, gate, up, act);
@@ -478,8 +483,7 @@ gf_status gf_gather_rows(gf_backend *be, gf_tensor y, gf_tensor x, gf_tensor ind
     WANT(y, ACT, 2, DIMS2(ANY_DIM, x.dim[1]));
     WANT(index, INT, 1, DIMS1(y.dim[0]));
     TRY(want_index(be, op, "index", index, x.dim[0]));
-    tally(be, GF_AT_gather_rows, 0,
-          bytes_of(y) + gf_row_bytes(x.dtype, gf_count(y)) + bytes_of(index));
+    tally(be, 0, bytes_of(y) + gf_row_bytes(x.dtype, gf_count(y)) + bytes_of(index));
     RUN(gather_rows, y, x, index);
     FINITE(y);
     return GF_OK;
@@ -492,7 +496,7 @@ gf_status gf_scatter_rows(gf_backend *be, gf_tensor y, gf_tensor x, gf_tensor in
     WANT(x, ACT, 2, DIMS2(ANY_DIM, y.dim[1]));
     WANT(index, INT, 1, DIMS1(x.dim[0]));
     TRY(want_index(be, op, "index", index, y.dim[0]));
-    tally(be, GF_AT_scatter_rows, 0, bytes_of(y) + 2 * bytes_of(x) + bytes_of(index));
+    tally(be, 0, bytes_of(y) + 2 * bytes_of(x) + bytes_of(index));
     RUN(scatter_rows, y, x, index);
     FINITE(y);
     return GF_OK;
@@ -516,7 +520,7 @@ gf_status gf_xent(gf_backend *be, gf_tensor nll, gf_tensor best, gf_tensor dlogi
     if (v < 1)
         return gf_fail(&be->err, GF_ESHAPE, "%s: logits has no columns", op);
     TRY(want_index(be, op, "label", label, v));
-    tally(be, GF_AT_xent, (gf_is(dlogits) ? 6 : 4) * m * v,
+    tally(be, (gf_is(dlogits) ? 6 : 4) * m * v,
           bytes_of(logits) + bytes_of(dlogits) + bytes_of(nll) + bytes_of(best) + bytes_of(label));
     RUN(xent, nll, best, dlogits, logits, label, cap);
     FINITE(nll);
@@ -532,7 +536,7 @@ gf_status gf_count_losses(gf_backend *be, gf_tensor sums, gf_tensor nll, gf_tens
     WANT(nll, F32, 1, DIMS1(ANY_DIM));
     WANT(best, INT, 1, DIMS1(nll.dim[0]));
     WANT(label, INT, 1, DIMS1(nll.dim[0]));
-    tally(be, GF_AT_count_losses, 2 * nll.dim[0], bytes_of(nll) + bytes_of(best) + bytes_of(label));
+    tally(be, 2 * nll.dim[0], bytes_of(nll) + bytes_of(best) + bytes_of(label));
     RUN(count_losses, sums, nll, best, label);
     return GF_OK;
 }
@@ -548,7 +552,7 @@ gf_status gf_group_tails(gf_backend *be, const gf_group *g)
         bytes += bytes_of(g->lin[i].a) + bytes_of(g->lin[i].b);
         bytes += gf_row_bytes(g->lin[i].w.dtype, gf_count(g->lin[i].a) + gf_count(g->lin[i].b));
     }
-    tally(be, GF_AT_group_tails, 0, bytes);
+    tally(be, 0, bytes);
     RUN(group_tails, g);
     return GF_OK;
 }
@@ -559,7 +563,7 @@ gf_status gf_sum_squares(gf_backend *be, double *sum, gf_tensor g, double scale)
     WANT(g, FIXED, 1, DIMS1(ANY_DIM));
     if (!sum)
         return gf_fail(&be->err, GF_ESHAPE, "%s: sum is missing", op);
-    tally(be, GF_AT_sum_squares, 3 * gf_count(g), bytes_of(g));
+    tally(be, 3 * gf_count(g), bytes_of(g));
     RUN(sum_squares, sum, g, scale);
     if (!be->cuda && *sum - *sum != 0.0) /* Inf - Inf and NaN - NaN are NaN */
         return gf_fail(&be->err, GF_ENUMERIC, "%s: the sum is not finite", op);
@@ -577,7 +581,7 @@ gf_status gf_adamw(gf_backend *be, gf_tensor value, gf_tensor m, gf_tensor v, gf
     if (!args || args->step < 1)
         return gf_fail(&be->err, GF_ESHAPE, "%s: step is %lld, want 1 or more", op,
                        args ? (long long)args->step : 0LL);
-    tally(be, GF_AT_adamw, 15 * gf_count(value),
+    tally(be, 15 * gf_count(value),
           2 * (bytes_of(value) + bytes_of(m) + bytes_of(v)) + bytes_of(g));
     RUN(adamw, value, m, v, g, scale, args);
     FINITE(m);
@@ -592,7 +596,7 @@ gf_status gf_zero(gf_backend *be, gf_tensor x)
     if (!gf_is(x))
         return gf_fail(&be->err, GF_ESHAPE, "%s: x is missing", op);
     WANT(x, ANY_TYPE, x.rank, x.dim[0], x.dim[1], x.dim[2]);
-    tally(be, GF_AT_zero, 0, bytes_of(x));
+    tally(be, 0, bytes_of(x));
     RUN(zero, x);
     return GF_OK;
 }

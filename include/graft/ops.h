@@ -264,31 +264,31 @@ typedef struct {
 #undef X
 } gf_ops;
 
-/* Where costs are counted: an op, and apart from it the adapters' own products. */
-typedef enum {
-#define X(op) GF_AT_##op,
-    GF_OPS(X)
-#undef X
-    GF_AT_lora_fwd, /* S; its product with B is group_linear_fwd's, as K-extension has it */
-    GF_AT_lora_bwd, /* P, dA, dB */
-    GF_AT_COUNT
-} gf_at;
-
-/* FLOPs as the formulas have them, whatever is padded; bytes if every product and every pass over
- * memory reads and writes its operands once. */
+/* What the ops so far cost. The plan, the monitor and bench/ all read this one tally. FLOPs are as
+ * the formulas have them, whatever is padded; bytes are those of every product and every pass over
+ * memory, its operands read and written once. */
 typedef struct {
     int64_t flops, bytes, calls;
     int64_t launches; /* kernels and library products of a device */
     int64_t products; /* FLOPs of a device's library products, tails and padding among them */
-} gf_cost;
-
-/* What the ops so far cost. The plan, the monitor and bench/ all read this one tally. */
-typedef struct {
-    int64_t flops, bytes, calls;
-    int64_t launches, products; /* see gf_cost */
     int64_t captured, replayed; /* passes whose graph was made; those that replayed one */
-    gf_cost at[GF_AT_COUNT];
 } gf_tally;
+
+/* Whose cost it is: an op's, or apart from it that of the adapters' own products. */
+typedef enum {
+    GF_AT_lora_fwd, /* S; its product with B is group_linear_fwd's, as K-extension has it */
+    GF_AT_lora_bwd, /* P, dA, dB */
+#define X(op) GF_AT_##op,
+    GF_OPS(X)
+#undef X
+        GF_AT_COUNT
+} gf_at;
+
+/* Told what every op cost, also in dry runs: tally's numbers for this call alone. */
+typedef struct {
+    void (*tell)(void *ctx, gf_at at, const gf_tally *cost); /* NULL: nobody asks */
+    void *ctx;
+} gf_meter;
 
 struct gf_backend {
     const gf_ops *ops;
@@ -300,6 +300,8 @@ struct gf_backend {
     bool check;           /* look at every output for NaN and Inf, name the op (GF_ENUMERIC) */
     int64_t bad_row;      /* check: the token whose row was not finite */
     gf_tally tally;
+    gf_tally cost; /* of the op at hand, for the meter */
+    gf_meter meter;
     gf_err err;
 };
 

@@ -94,3 +94,43 @@ Test(front_door, first_error_stays)
     cr_assert_eq(gf_sum_squares(&be, NULL, gf_none, 1), GF_ESHAPE);
     cr_assert_str_eq(be.err.text, "zero: x is missing");
 }
+
+typedef struct {
+    gf_tally at[GF_AT_COUNT], all;
+} costs;
+
+static void add_cost(void *ctx, gf_at at, const gf_tally *cost)
+{
+    costs *c = ctx;
+    c->at[at].flops += cost->flops;
+    c->at[at].calls += cost->calls;
+    c->all.flops += cost->flops;
+    c->all.bytes += cost->bytes;
+    c->all.calls += cost->calls;
+}
+
+/* The meter hears of every op, dry or not, and the parts are the whole. */
+Test(front_door, meter)
+{
+    gf_group g = group(64);
+    costs heard = {0};
+    gf_backend be = {.dry = true, .meter = {add_cost, &heard}};
+    const gf_span span = {0, 5, 0, 5, 0};
+    const gf_spans row = {.tokens = 5, .count = 1, .span = &span};
+    const gf_dropout drop = {0};
+    gf_fixed fixed = {.shift = 40, .sums = gf_view(NULL, GF_I64, "sums", GF_SUMS, 0, 0)};
+    const gf_tensor x = none_of(GF_BF16, 5, 64), y = none_of(GF_BF16, 5, 96),
+                    s = none_of(GF_BF16, 5, 8);
+    OP_OK(be, gf_group_linear_fwd(&be, y, s, x, gf_none, &g, &row, drop));
+    OP_OK(be, gf_group_linear_bwd(&be, x, s, y, x, s, &g, &row, drop, &fixed));
+    OP_OK(be, gf_glu_fwd(&be, x, x, x, GF_SILU));
+    const int64_t base = 2 * 5 * 64 * 96, adapter = 2 * 5 * (8 * 64 + 4 * 96);
+    cr_assert_eq(heard.at[GF_AT_group_linear_fwd].flops, base);
+    cr_assert_eq(heard.at[GF_AT_lora_fwd].flops, adapter);
+    cr_assert_eq(heard.at[GF_AT_group_linear_bwd].flops, base);
+    cr_assert_eq(heard.at[GF_AT_lora_bwd].flops, 2 * adapter);
+    cr_assert_eq(heard.at[GF_AT_glu_fwd].calls, 1);
+    cr_assert_eq(heard.all.flops, be.tally.flops);
+    cr_assert_eq(heard.all.bytes, be.tally.bytes);
+    cr_assert_eq(heard.all.calls, be.tally.calls);
+}
