@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 awk '
 BEGIN {
     may["include"] = "graft/"
-    may["kernels"] = "graft/ kernels/ ./"
+    may["kernels"] = "graft/ kernels/ cuda/ ./"
     may["host/base"] = "graft/ base/"
     may["host/format"] = may["host/base"] " format/"
     may["host/text"] = may["host/format"] " text/"
