@@ -221,7 +221,6 @@ Test(options, later_parts_are_answered_and_not_ignored)
         "--neftune-noise-alpha 5",
         "--deploy vllm",
         "--report-to html",
-        "--device cuda",
         "--gradient-checkpointing full",
         "--modules-to-save lm_head",
         "--data-format alpaca",
