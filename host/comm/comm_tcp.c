@@ -69,8 +69,10 @@ static bool is_same(const meeting *a, const meeting *b)
            a->bytes == b->bytes;
 }
 
-static gf_status differ(const gf_tcp_link *l, const meeting *own, int rank, gf_err *err)
+static gf_status differ(gf_comm *c, const meeting *own, int rank, gf_err *err)
 {
+    const gf_tcp_link *l = c->link;
+    c->agreed = true; /* rank 0's answer says it to all */
     return gf_fail(
         err, GF_EPEER,
         "rank %d is at another point of the run than rank 0 (this is rank %d, which came "
@@ -80,8 +82,9 @@ static gf_status differ(const gf_tcp_link *l, const meeting *own, int rank, gf_e
 }
 
 /* Rank 0: hears all, answers all. */
-static gf_status hold_meeting(gf_tcp_link *l, meeting *own, gf_err *err)
+static gf_status hold_meeting(gf_comm *c, meeting *own, gf_err *err)
 {
+    gf_tcp_link *l = link_of(c);
     meeting all = *own;
     int other = 0;
     for (int r = 1; r < l->size; r++) {
@@ -101,15 +104,15 @@ static gf_status hold_meeting(gf_tcp_link *l, meeting *own, gf_err *err)
     for (int r = 1; r < l->size; r++)
         TRY(send_to(l, r, &all, sizeof all, err));
     if (other)
-        return differ(l, own, other, err);
+        return differ(c, own, other, err);
     *own = all;
     return GF_OK;
 }
 
 /* All ranks are here for the same thing. status and rank become the worst ones. */
-static gf_status meet(gf_tcp_link *l, uint32_t kind, size_t bytes, int *status, int *rank,
-                      gf_err *err)
+static gf_status meet(gf_comm *c, uint32_t kind, size_t bytes, int *status, int *rank, gf_err *err)
 {
+    gf_tcp_link *l = link_of(c);
     meeting own = {.magic = MEETING_MAGIC,
                    .kind = kind,
                    .number = ++l->meetings,
@@ -117,15 +120,15 @@ static gf_status meet(gf_tcp_link *l, uint32_t kind, size_t bytes, int *status, 
                    .status = *status,
                    .rank = l->rank};
     if (l->rank == 0) {
-        TRY(hold_meeting(l, &own, err));
+        TRY(hold_meeting(c, &own, err));
     } else {
         meeting answer;
         TRY(send_to(l, 0, &own, sizeof own, err));
         TRY(recv_from(l, 0, &answer, sizeof answer, err));
         if (answer.magic == MEETING_MAGIC && answer.kind == 0)
-            return differ(l, &own, answer.rank, err);
+            return differ(c, &own, answer.rank, err);
         if (!is_same(&answer, &own))
-            return differ(l, &own, l->rank, err);
+            return differ(c, &own, l->rank, err);
         own = answer;
     }
     *status = own.status;
@@ -161,7 +164,7 @@ static gf_status sum_chunk(gf_tcp_link *l, int64_t *x, size_t n, gf_err *err)
 static gf_status sum(gf_comm *c, int64_t *x, size_t count, gf_err *err)
 {
     int status = GF_OK, rank;
-    TRY(meet(link_of(c), SUM, count * sizeof *x, &status, &rank, err));
+    TRY(meet(c, SUM, count * sizeof *x, &status, &rank, err));
     for (size_t at = 0; at < count; at += CHUNK)
         TRY(sum_chunk(link_of(c), x + at, count - at < CHUNK ? count - at : CHUNK, err));
     return GF_OK;
@@ -171,7 +174,7 @@ static gf_status broadcast(gf_comm *c, char *x, size_t bytes, gf_err *err)
 {
     gf_tcp_link *l = link_of(c);
     int status = GF_OK, rank;
-    TRY(meet(l, BROADCAST, bytes, &status, &rank, err));
+    TRY(meet(c, BROADCAST, bytes, &status, &rank, err));
     if (l->rank)
         return recv_from(l, 0, x, bytes, err);
     for (int r = 1; r < l->size; r++)
@@ -182,7 +185,7 @@ static gf_status broadcast(gf_comm *c, char *x, size_t bytes, gf_err *err)
 static gf_status largest(gf_comm *c, int mine, int *value, int *rank, gf_err *err)
 {
     *value = mine;
-    return meet(link_of(c), AGREE, 0, value, rank, err);
+    return meet(c, AGREE, 0, value, rank, err);
 }
 
 static void leave(gf_comm *c, gf_status st)
