@@ -28,6 +28,7 @@ static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t fir
     const int64_t pitch = gf_model_pitch(m, c->V);
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
+    m->at_first = first;
     gf_tensor logits = m->logits;
     if (m->opt.use != GF_USE_GENERATE)
         logits = gf_model_scratch(m, "logits", GF_F32, count, full, c->V, pitch);
@@ -57,6 +58,7 @@ static gf_status head(gf_model *m, gf_tensor x, gf_tensor dx, bool train)
     const int64_t M = m->row.m, full = most_predicted(m);
     const gf_tensor index = gf_rows(m->row.index, 0, M);
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
+    m->at_first = 0;
     if (M == 0)
         return train ? gf_zero(be, dx) : GF_OK;
 

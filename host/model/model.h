@@ -29,6 +29,7 @@ typedef struct {
     gf_tensor iota;     /* [room] i32: 0, 1, 2, ... */
     int64_t predicted;  /* entries of index and label that the row has */
     int64_t n, m;       /* N and M of the tensors in use: with filler on a device */
+    int64_t turned;     /* host.cos and sin begin with so many of positions 0, 1, 2, ... */
 } gf_row;
 
 /* ---- the network ------------------------------------------------------------------- */
@@ -105,6 +106,7 @@ typedef struct {
     gf_fixed fixed;    /* the step's gradient scale and flags */
     int64_t lowest;    /* lowest layer with an adapter: backward stops there */
     int64_t at_layer;  /* where the pass is, for messages; L: the head */
+    int64_t at_first;  /* in the head: the first predicted token of the chunk that it is at */
     int64_t head_rows; /* tokens of a logits chunk */
 } gf_model;
 

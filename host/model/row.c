@@ -12,16 +12,39 @@ void gf_row_start(gf_model *m)
     m->row.predicted = 0;
 }
 
+/* cos and sin of a span. A row's first span begins with the positions that the last row's did, and
+ * the others (which are no longer) copy them from there: what is computed is a few new positions.
+ * Where angles depend on the length, all are. */
+static void turn_span(gf_model *m, int64_t start, int64_t count, int64_t first, int64_t length)
+{
+    gf_row *r = &m->row;
+    const gf_rope_spec *rope = &m->cfg->rope;
+    const int64_t C = rope->rotary / 2;
+    const bool common = first == 0 && rope->type != GF_ROPE_DYNAMIC;
+    int64_t have = common ? (r->turned < count ? r->turned : count) : 0;
+    if (start > 0 && have > start)
+        have = start;
+    if (start > 0 && have > 0) {
+        memcpy(r->host.cos + start * C, r->host.cos, (size_t)(have * C) * sizeof(float));
+        memcpy(r->host.sin + start * C, r->host.sin, (size_t)(have * C) * sizeof(float));
+    }
+    gf_rope_table(r->host.cos + (start + have) * C, r->host.sin + (start + have) * C, rope,
+                  first + have, count - have, length);
+    if (start == 0)
+        r->turned = common ? (r->turned > count ? r->turned : count) : 0;
+    else if (r->turned > start)
+        r->turned = start;
+}
+
 /* One span of `count` tokens that stand at positions from `first` of an example of `length`. */
 static void add_span(gf_model *m, const int32_t *ids, int64_t count, int64_t first, int64_t length,
                      uint64_t example)
 {
     gf_row *r = &m->row;
-    const int64_t start = r->spans.tokens, C = m->cfg->rope.rotary / 2;
+    const int64_t start = r->spans.tokens;
     assert(start + count <= r->capacity && r->spans.count < r->max_spans);
     memcpy(r->host.ids + start, ids, (size_t)count * sizeof *ids);
-    gf_rope_table(r->host.cos + start * C, r->host.sin + start * C, &m->cfg->rope, first, count,
-                  length);
+    turn_span(m, start, count, first, length);
     r->span[r->spans.count++] = (gf_span){.start = start,
                                           .len = count,
                                           .kv_start = first ? 0 : start,
@@ -46,6 +69,8 @@ void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t 
 /* Filler up to the row's bucket: -1 and 0, what the ops know it by. */
 static void pad(gf_row *r, int64_t C)
 {
+    if (r->turned > r->spans.tokens && r->n > r->spans.tokens)
+        r->turned = r->spans.tokens;
     for (int64_t i = r->spans.tokens; i < r->n; i++)
         r->host.ids[i] = -1;
     for (int64_t i = r->spans.tokens * C; i < r->n * C; i++)

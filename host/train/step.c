@@ -26,10 +26,15 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Names the example that the row's token `at` belongs to. */
+/* The example that a row of the op's output belongs to: a token, in the head a predicted one. */
 static const gf_example *example_at(const gf_trainer *t, int64_t at)
 {
-    const gf_spans *row = &t->model->row.spans;
+    const gf_model *m = t->model;
+    const gf_spans *row = &m->row.spans;
+    if (m->at_layer == m->cfg->L) {
+        at += m->at_first;
+        at = at < m->row.predicted ? m->row.host.index[at] : row->tokens;
+    }
     for (int i = 0; i < row->count; i++)
         if (at < row->span[i].start + row->span[i].len)
             return &t->data->example[row->span[i].example];
