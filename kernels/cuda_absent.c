@@ -39,3 +39,9 @@ void *gf_backend_stream(const gf_backend *be)
     (void)be;
     return NULL;
 }
+
+const char *gf_backend_note(const gf_backend *be)
+{
+    (void)be;
+    return "";
+}

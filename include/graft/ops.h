@@ -333,6 +333,8 @@ gf_status gf_cuda_device(gf_device *out, int device, gf_err *err);
 /* The device of an open backend; GF_DEVICE_DRY: zeros. */
 const gf_device *gf_backend_device(const gf_backend *be);
 void *gf_backend_stream(const gf_backend *be); /* CUDA's, for host/comm; NULL on a CPU */
+/* What a device's libraries chose that bits depend on, for run.json; "" on a CPU. */
+const char *gf_backend_note(const gf_backend *be);
 
 void gf_backend_close(gf_backend *be);
 int gf_backend_threads(const gf_backend *be);

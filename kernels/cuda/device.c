@@ -153,8 +153,7 @@ static gf_status open_own_memory(gf_backend *be, gf_err *err)
     gf_cuda *c = be->cuda;
     TRY(gf_kernels_open(&c->kernels, err));
     TRY(gf_pinned_open(be, err));
-    TRY(gf_cuda_alloc(be, &c->scratch, GF_CUDA_SCRATCH, err));
-    return gf_blas_open(be, err);
+    return gf_cuda_alloc(be, &c->scratch, GF_CUDA_SCRATCH, err);
 }
 
 static gf_status open_device(gf_backend *be, int number, gf_err *err)
@@ -216,6 +215,7 @@ void gf_cuda_close(gf_backend *be)
     if (!c)
         return;
     if (c->context) {
+        (void)gf_cuda_capture_end(be, true);
         if (c->stream)
             (void)c->call.stream_wait(c->stream);
         gf_graphs_close(be);

@@ -147,7 +147,6 @@ void gf_graphs_close(gf_backend *be)
     gf_cuda *c = be->cuda;
     if (!c->graphs)
         return;
-    (void)gf_cuda_capture_end(be, true);
     for (int i = 0; i < GRAPHS; i++)
         if (c->graphs->kept[i].exec)
             (void)c->call.graph_exec_destroy(c->graphs->kept[i].exec);
