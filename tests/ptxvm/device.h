@@ -20,11 +20,11 @@ struct Dim {
 };
 
 struct Options {
-    bool check = true;           // shadow memory: initialisation, races, copies in flight
-    bool stress = false;         // split warps stay split until an instruction makes them converge
-    unsigned seed = 1;           // of the order of blocks, warps, lanes of an atomic
-    size_t memory = 4ull << 30;  // what the device says that it has, bytes
-    std::string report;          // a file that gets the counters as JSON lines; "" for none
+    bool check = true;          // shadow memory: initialisation, races, copies in flight
+    bool stress = false;        // split warps stay split until an instruction makes them converge
+    unsigned seed = 1;          // of the order of blocks, warps, lanes of an atomic
+    size_t memory = 4ull << 30; // what the device says that it has, bytes
+    std::string report;         // a file that gets the counters as JSON lines; "" for none
 
     // PTXVM_CHECK=full|bounds, PTXVM_STRESS=1, PTXVM_SEED=n, PTXVM_MEMORY=bytes,
     // PTXVM_REPORT=file. Throws Fault for a value that means nothing.
@@ -33,7 +33,9 @@ struct Options {
 
 // Anything that the device finds wrong: what() is one readable line.
 struct Fault : std::runtime_error {
-    explicit Fault(const std::string &what) : std::runtime_error(what) {}
+    explicit Fault(const std::string &what) : std::runtime_error(what)
+    {
+    }
 };
 
 struct Kernel; // one .entry; lives as long as its module
