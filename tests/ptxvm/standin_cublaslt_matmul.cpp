@@ -195,6 +195,10 @@ cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *
         case CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME:
             answer = a.reduction;
             break;
+        case CUBLASLT_ALGO_CONFIG_TILE_ID: // one tile, one way to load it
+        case CUBLASLT_ALGO_CONFIG_STAGES_ID:
+            answer = 1;
+            break;
         case CUBLASLT_ALGO_CONFIG_TILE_ID: // undefined: there are no tiles here
         case CUBLASLT_ALGO_CONFIG_STAGES_ID:
             answer = 0;
@@ -208,6 +212,41 @@ cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *
         memcpy(value, &answer, sizeof answer);
         if (written)
             *written = sizeof answer;
+    });
+}
+
+static void check_fit(const Algorithm &x, const Shape &s)
+{
+    if (x.mark != ALGORITHM_MARK)
+        refuse(CUBLAS_STATUS_INVALID_VALUE, "not an algorithm");
+    Algorithm now = candidate(s, Preference(), x.id);
+    if (now.a != x.a || now.b != x.b || now.out != x.out || now.trans_a != x.trans_a ||
+        now.trans_b != x.trans_b || now.epilogue != x.epilogue)
+        refuse(CUBLAS_STATUS_INVALID_VALUE,
+               "an algorithm chosen for other types, transpositions or epilogue");
+    const Layout *layouts[] = {s.a, s.b, s.c, s.d};
+    const Type types[] = {s.type_a, s.type_b, s.out, s.out};
+    for (int i = 0; i < 4; i++)
+        if (!ld_allows(*layouts[i], types[i], x.alignment[i]))
+            refuse(CUBLAS_STATUS_INVALID_VALUE,
+                   "%c with ld %lld is not aligned as the algorithm was promised (%d bytes)",
+                   "ABCD"[i], static_cast<long long>(layouts[i]->ld), x.alignment[i]);
+}
+
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
+                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                       cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                       const cublasLtMatmulAlgo_t *algorithm,
+                                       cublasLtMatmulHeuristicResult_t *result)
+{
+    return blas([&] {
+        object<Handle>(handle, Kind::handle, "handle");
+        Algorithm x = unpack(*algorithm);
+        check_fit(x, Shape(description, a, b, c, d));
+        memset(result, 0, sizeof *result);
+        result->algo = *algorithm;
+        result->workspaceSize = x.workspace;
+        result->wavesCount = 1.0f;
     });
 }
 
@@ -264,25 +303,14 @@ struct Call {
     Area a, b, c, d, bias, workspace;
 };
 
-void check_algorithm(const Call &call, const Shape &s, const void *const *pointers)
+void check_pointers(const Call &call, const void *const *pointers)
 {
-    const Algorithm &x = call.algorithm;
-    const Layout *layouts[] = {s.a, s.b, s.c, s.d};
-    const Type types[] = {s.type_a, s.type_b, s.out, s.out};
-    Algorithm now = candidate(s, Preference(), x.id);
-    if (x.mark != ALGORITHM_MARK)
-        refuse(CUBLAS_STATUS_INVALID_VALUE, "not an algorithm");
-    if (now.a != x.a || now.b != x.b || now.out != x.out || now.trans_a != x.trans_a ||
-        now.trans_b != x.trans_b || now.epilogue != x.epilogue)
-        refuse(CUBLAS_STATUS_INVALID_VALUE,
-               "an algorithm chosen for other types, transpositions or epilogue");
     for (int i = 0; i < 4; i++) {
         uintptr_t address = reinterpret_cast<uintptr_t>(pointers[i]);
-        if (address % x.alignment[i] || !ld_allows(*layouts[i], types[i], x.alignment[i]))
+        if (address % call.algorithm.alignment[i])
             refuse(CUBLAS_STATUS_INVALID_VALUE,
-                   "%c at %#zx with ld %lld is not aligned as the algorithm was promised (%d bytes)",
-                   "ABCD"[i], static_cast<size_t>(address),
-                   static_cast<long long>(layouts[i]->ld), x.alignment[i]);
+                   "%c at %#zx is not aligned as the algorithm was promised (%d bytes)", "ABCD"[i],
+                   static_cast<size_t>(address), call.algorithm.alignment[i]);
     }
 }
 
@@ -405,7 +433,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
         memcpy(&call.product.beta, beta, sizeof(float));
         call.product.slices = call.algorithm.slices;
         const void *pointers[] = {a, b, c, d};
-        check_algorithm(call, s, pointers);
+        check_fit(call.algorithm, s);
+        check_pointers(call, pointers);
         check_workspace(call, workspace, workspace_bytes);
         if (call.product.beta != 0 && !c)
             refuse(CUBLAS_STATUS_INVALID_VALUE, "beta is not 0, and there is no C");
