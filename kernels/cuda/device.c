@@ -225,7 +225,7 @@ void gf_cuda_close(gf_backend *be)
         gf_kernels_close(&c->kernels, &c->call);
         if (c->stream)
             (void)c->call.stream_destroy(c->stream);
-        (void)c->call.context_set(NULL);
+        /* stays current: another backend of this thread may live in it too */
         (void)c->call.context_release(c->device);
     }
     free(c->lists);
@@ -265,15 +265,4 @@ int64_t gf_cuda_shared_limit(const gf_backend *be)
 int gf_cuda_multiprocessors(const gf_backend *be)
 {
     return be->cuda->absent ? 132 : be->cuda->about.multiprocessors;
-}
-
-/* ---- this machine ------------------------------------------------------------------------- */
-
-void gf_cuda_look(gf_cuda_machine *out)
-{
-    gf_driver d;
-    gf_err err = {0};
-    *out = (gf_cuda_machine){0};
-    if (gf_driver_open(&d, &out->devices, &err) != GF_OK)
-        (void)snprintf(out->why, sizeof out->why, "%.255s", err.text);
 }

@@ -1,0 +1,40 @@
+/* look.c - what CUDA finds on this machine. Contract: graft/ops.h. */
+#include <stdio.h>
+
+#include "blas.h"
+#include "cuda.h"
+#include "driver.h"
+#include "library.h"
+
+static int cublaslt_version(void)
+{
+    gf_blas_calls call;
+    return gf_blas_load(&call, NULL) == GF_OK ? (int)call.version() : 0;
+}
+
+/* host/comm loads NCCL for work; here only its number is asked for. */
+static int nccl_version(void)
+{
+    static const char *const names[] = {"libnccl.so.2", NULL};
+    int (*get)(int *) = NULL;
+    const gf_symbol symbol = {"ncclGetVersion", &get};
+    void *library;
+    int version = 0;
+    if (gf_library_open(&library, names, &symbol, 1, "", NULL) != GF_OK)
+        return 0;
+    return get(&version) == 0 ? version : 0;
+}
+
+void gf_cuda_look(gf_cuda_machine *out)
+{
+    gf_driver d;
+    gf_err err = {0};
+    *out = (gf_cuda_machine){.cublaslt = cublaslt_version(), .nccl = nccl_version()};
+    gf_status st = gf_driver_load(&d, &err);
+    if (st == GF_OK) {
+        (void)d.version(&out->driver);
+        st = gf_driver_open(&d, &out->devices, &err);
+    }
+    if (st != GF_OK)
+        (void)snprintf(out->why, sizeof out->why, "%.255s", err.text);
+}
