@@ -199,10 +199,6 @@ cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *
         case CUBLASLT_ALGO_CONFIG_STAGES_ID:
             answer = 1;
             break;
-        case CUBLASLT_ALGO_CONFIG_TILE_ID: // undefined: there are no tiles here
-        case CUBLASLT_ALGO_CONFIG_STAGES_ID:
-            answer = 0;
-            break;
         default:
             refuse(CUBLAS_STATUS_NOT_SUPPORTED, "configuration attribute %d of an algorithm",
                    static_cast<int>(attribute));
@@ -390,25 +386,6 @@ Product product(const Shape &s, const void *a, const void *b, const void *c, voi
 }
 
 } // namespace
-
-cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
-                                       cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
-                                       cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-                                       const cublasLtMatmulAlgo_t *algorithm,
-                                       cublasLtMatmulHeuristicResult_t *result)
-{
-    return blas([&] {
-        object<Handle>(handle, Kind::handle, "handle");
-        const void *const unknown[4] = {}; // pointers come with the product
-        Call call = {};
-        call.algorithm = unpack(*algorithm);
-        check_algorithm(call, Shape(description, a, b, c, d), unknown);
-        memset(result, 0, sizeof *result);
-        result->workspaceSize = call.algorithm.workspace;
-        result->state = CUBLAS_STATUS_SUCCESS;
-        result->wavesCount = 1.0f;
-    });
-}
 
 // ---- the product --------------------------------------------------------------------------------------------
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
