@@ -11,6 +11,9 @@
 #define HEAD_CHUNK_BYTES (48LL << 20)
 #define HEAD_CHUNK_MIN 64
 #define HEAD_CHUNK_MAX 512
+/* On a device every chunk reads the head's weights twice, which takes as long as a product of 300
+ * rows (an H100: 702 TF/s, 2.7 TB/s): some times that. */
+#define HEAD_CHUNK_DEVICE 1024
 
 /* On a device every layer's n and k, and every row, are multiples of so many elements: 16 bytes of
  * bf16, what a vector access takes. */
@@ -318,7 +321,8 @@ static void take_row(gf_model *m)
 void gf_model_layout(gf_model *m)
 {
     const int64_t rows = HEAD_CHUNK_BYTES / (m->cfg->V * (int64_t)sizeof(float));
-    m->head_rows = rows < HEAD_CHUNK_MIN   ? HEAD_CHUNK_MIN
+    m->head_rows = m->be->cuda             ? HEAD_CHUNK_DEVICE
+                   : rows < HEAD_CHUNK_MIN ? HEAD_CHUNK_MIN
                    : rows > HEAD_CHUNK_MAX ? HEAD_CHUNK_MAX
                                            : rows;
     m->row.capacity = m->opt.row_tokens;
