@@ -9,10 +9,15 @@
 static const struct {
     const char *name, *help;
     bench_run *run;
+    int64_t tokens; /* unless --tokens says otherwise; 0: several, or the shape's */
 } commands[] = {
-    {"roofline", "peak of multiply-adds and copy bandwidth of this machine", bench_roofline},
-    {"gemm", "the linear layers' products as a share of the peak", bench_gemm},
-    {"step", "whole training steps of --model: tokens/s, share of the peak, memory", bench_step},
+    {"roofline", "what this machine can do: copying, products, multiply-adds", bench_roofline, 0},
+    {"gemm", "CPU: the linear layers' products as a share of the peak", bench_gemm, 512},
+    {"step", "whole training steps of --model: tokens/s, share of the peak, memory", bench_step,
+     512},
+    {"model", "known models on known GPUs, predicted from a dry run; needs no GPU", bench_model, 0},
+    {"plan", "the memory of the same, part by part", bench_plan, 0},
+    {"peers", "PyTorch + PEFT on the work of step, where they are installed", bench_peers, 512},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -45,51 +50,66 @@ int bench_threads(const bench_options *o, int counts[2])
     return counts[1] > 1 ? 2 : 1;
 }
 
-static void print_json(const char *what, const bench_value *v, int count)
-{
-    printf("{\"bench\":\"%s\"", what);
-    for (int i = 0; i < count; i++)
-        if (v[i].text)
-            printf(",\"%s\":\"%s\"", v[i].key, v[i].text);
-        else
-            printf(",\"%s\":%.*f", v[i].key, v[i].decimals, v[i].number);
-    printf("}\n");
-}
-
-void bench_print(const bench_options *o, const char *what, const bench_value *v, int count)
-{
-    static char last[512];
-    if (o->json) {
-        print_json(what, v, count);
-        fflush(stdout);
-        return;
-    }
-    char head[512];
-    int n = snprintf(head, sizeof head, "%-10s", what);
-    for (int i = 0; i < count && n < (int)sizeof head; i++)
-        n += snprintf(head + n, sizeof head - (size_t)n, " %10s", v[i].key);
-    if (strcmp(head, last) != 0)
-        printf("\n%s\n", head);
-    memcpy(last, head, sizeof last);
-    printf("%-10s", "");
-    for (int i = 0; i < count; i++)
-        if (v[i].text)
-            printf(" %10s", v[i].text);
-        else
-            printf(" %10.*f", v[i].decimals, v[i].number);
-    printf("\n");
-    fflush(stdout);
-}
-
 static int usage(void)
 {
-    fprintf(
-        stderr,
-        "usage: bench COMMAND [--threads N] [--isa NAME] [--tokens N] [--seconds X] "
-        "[--json] [--cpu-time]\n             step also: --model PATH [--rank 16] [--steps 5]\n");
+    fprintf(stderr, "usage: bench COMMAND [--device cpu|cuda[:N]] [--tokens N] [--seconds X] "
+                    "[--json]\n"
+                    "  on a CPU       [--threads N] [--isa NAME] [--cpu-time]\n"
+                    "  kernels        [--shape NAME] [--op NAME]\n"
+                    "  step, peers    --model PATH [--rank 16] [--steps 5]\n"
+                    "  model, plan    [--model NAME] [--gpu NAME] [--rank 16] [--folder DIR]\n\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(stderr, "  %-10s %s\n", commands[i].name, commands[i].help);
     return 2;
+}
+
+static bool read_device(const char *value, int *device)
+{
+    char *end = NULL;
+    if (strcmp(value, "cpu") == 0) {
+        *device = BENCH_CPU;
+        return true;
+    }
+    if (strncmp(value, "cuda", 4) != 0)
+        return false;
+    *device = value[4] == ':' ? (int)strtol(value + 5, &end, 10) : 0;
+    return value[4] == 0 || (value[4] == ':' && end != value + 5 && *end == 0 && *device >= 0);
+}
+
+static bool read_word(const char *name, const char *value, bench_options *o)
+{
+    const struct {
+        const char *name;
+        const char **to;
+    } words[] = {{"--isa", &o->isa},     {"--model", &o->model}, {"--gpu", &o->gpu},
+                 {"--shape", &o->shape}, {"--op", &o->op},       {"--folder", &o->folder}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(name, words[i].name) == 0) {
+            *words[i].to = value;
+            return true;
+        }
+    return strcmp(name, "--device") == 0 && read_device(value, &o->device);
+}
+
+static bool read_number(const char *name, const char *value, bench_options *o)
+{
+    char *end = NULL;
+    const double x = strtod(value, &end);
+    if (end == value || *end != 0 || !(x > 0 && x < 1e7))
+        return false;
+    if (strcmp(name, "--rank") == 0)
+        o->rank = (int64_t)x;
+    else if (strcmp(name, "--steps") == 0)
+        o->steps = (int64_t)x;
+    else if (strcmp(name, "--threads") == 0)
+        o->threads = (int)x;
+    else if (strcmp(name, "--tokens") == 0)
+        o->tokens = (int64_t)x;
+    else if (strcmp(name, "--seconds") == 0)
+        o->seconds = x;
+    else
+        return false;
+    return true;
 }
 
 static bool read_options(int argc, char **argv, bench_options *o)
@@ -98,46 +118,30 @@ static bool read_options(int argc, char **argv, bench_options *o)
         const char *name = argv[i];
         if (strcmp(name, "--json") == 0) {
             o->json = true;
-            continue;
-        }
-        if (strcmp(name, "--cpu-time") == 0) {
+        } else if (strcmp(name, "--cpu-time") == 0) {
             o->cpu_time = true;
             source = CLOCK_PROCESS_CPUTIME_ID;
-            continue;
+        } else if (i + 1 >= argc ||
+                   (!read_word(name, argv[i + 1], o) && !read_number(name, argv[i + 1], o))) {
+            fprintf(stderr, "bench: %s%s%s: not understood\n", name, i + 1 < argc ? " " : "",
+                    i + 1 < argc ? argv[i + 1] : "");
+            return false;
+        } else {
+            i++;
         }
-        if (i + 1 >= argc)
-            return false;
-        const char *value = argv[++i];
-        char *end = NULL;
-        const double x = strtod(value, &end);
-        const bool number = end != value && *end == 0 && x > 0 && x < 1e6;
-        if (strcmp(name, "--isa") == 0)
-            o->isa = value;
-        else if (strcmp(name, "--model") == 0)
-            o->model = value;
-        else if (number && strcmp(name, "--rank") == 0)
-            o->rank = (int64_t)x;
-        else if (number && strcmp(name, "--steps") == 0)
-            o->steps = (int64_t)x;
-        else if (number && strcmp(name, "--threads") == 0)
-            o->threads = (int)x;
-        else if (number && strcmp(name, "--tokens") == 0)
-            o->tokens = (int64_t)x;
-        else if (number && strcmp(name, "--seconds") == 0)
-            o->seconds = x;
-        else
-            return false;
     }
-    return o->tokens > 0 && !(o->cpu_time && o->threads > 1);
+    return !(o->cpu_time && o->threads > 1);
 }
 
 int main(int argc, char **argv)
 {
-    bench_options o = {.isa = "auto", .tokens = 512, .seconds = 0.15, .rank = 16, .steps = 5};
+    bench_options o = {.isa = "auto", .seconds = 0.15, .device = BENCH_CPU, .rank = 16, .steps = 5};
     if (argc < 2 || !read_options(argc - 2, argv + 2, &o))
         return usage();
     for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
+        if (strcmp(argv[1], commands[i].name) == 0) {
+            o.tokens = o.tokens ? o.tokens : commands[i].tokens;
             return commands[i].run(&o);
+        }
     return usage();
 }
