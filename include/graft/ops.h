@@ -188,9 +188,10 @@ GF_OP(rope, gf_tensor x, gf_tensor cos, gf_tensor sin, int direction);
  *   t - window < u if window > 0 (positions inside the span);   o = softmax(score) v
  *   o [N,H,K] out q's dtype   lse [N,H] out f32: log of the softmax's denominator (natural)
  *   q [N,H,K]   k, v [M,G,K] f32|bf16, M >= every kv_start + kv_len
- * K is a multiple of 8 up to 512. Tiles start at each span. On avx512bf16, where q, k and v are
- * bf16, so are softmax's numerators on their way to the product with v, and in the backward pass
- * P and dS: kernels/attention.h. Source: Dao 2023 (FlashAttention-2), algorithm 1. */
+ * K is a multiple of 8 up to 512, on a device 256. Tiles start at each span. On a device and on
+ * avx512bf16, where q, k and v are bf16, so are softmax's numerators on their way to the product
+ * with v (not on a device where a few new tokens meet a cache), and in the backward pass P and dS:
+ * kernels/attention.h, attention.cuh. Source: Dao 2023 (FlashAttention-2), algorithm 1. */
 GF_OP(attention_fwd, gf_tensor o, gf_tensor lse, gf_tensor q, gf_tensor k, gf_tensor v,
       const gf_spans *row, float scale, int64_t window, float cap);
 
@@ -325,7 +326,8 @@ typedef struct {
 } gf_device;
 typedef struct {
     int devices;
-    int driver, cublaslt, nccl; /* versions as the libraries number them; 0: not found */
+    int driver; /* version as it numbers itself; 0: not found */
+    int cublaslt, nccl; /* the same; 0 also where there is no device for them */
     char why[256];
 } gf_cuda_machine;
 void gf_cuda_look(gf_cuda_machine *out);

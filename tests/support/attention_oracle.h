@@ -59,11 +59,13 @@ static inline double oracle_roundings(const oracle *a, const oracle_query *w)
            4.0 * (double)a->cap + 2.0 * fabs(w->top);
 }
 
-/* Roundings of U32 that one rounding to bf16 amounts to, where P and dS are rounded: on a CPU that
- * multiplies pairs of bf16 itself. */
+/* Roundings of U32 that one rounding to bf16 amounts to, where P and dS are rounded: on a device,
+ * and on a CPU that multiplies pairs of bf16 itself. */
 static inline double oracle_words(const gf_backend *be, gf_dtype type)
 {
-    return type == GF_BF16 && strcmp(be->ops->name, "avx512bf16") == 0 ? U16 / U32 : 0.0;
+    const bool pairs =
+        strcmp(be->ops->name, "avx512bf16") == 0 || strcmp(be->ops->name, "cuda") == 0;
+    return type == GF_BF16 && pairs ? U16 / U32 : 0.0;
 }
 
 static inline double oracle_out(const oracle *a, gf_span span, int64_t i, int64_t h, int64_t c,

@@ -1,0 +1,466 @@
+/* attention_f32.cu - causal attention, forward and backward, f32 without tensor cores. Contract:
+ * graft/ops.h. The same loops as attention.cu and attention_bwd.cu, for runs in full f32.
+ *
+ * Heads up to 128 columns wide go through tiles of 32 rows, wider ones through tiles of 16: either
+ * way a thread holds 32 sums of an output. 8 threads share Rows / 16 rows; they compute the scores
+ * of those rows, every eighth column, and then every eighth chunk of 4 columns of the output, so
+ * that scores go through shared memory inside a warp only.
+ *
+ * Rows of a tile lie width + 4 elements apart: an odd number of chunks, so that eight neighbours'
+ * chunks lie in eight groups of banks. grid: (heads * GF_TILE / Rows, tiles); block: 128. */
+#include "attention.cuh"
+
+#define THREADS 128
+
+template <int Rows> struct f32_shape {
+    static constexpr int own = Rows / 16;              /* rows of a thread */
+    static constexpr int columns = Rows / 8;           /* scores of a row that a thread computes */
+    static constexpr int chunks = 4096 / Rows / 32;    /* chunks of a row that a thread sums */
+    static constexpr int pitch = Rows == 32 ? 36 : 24; /* of scores: warps' writes don't collide */
+    static constexpr int split = GF_TILE / Rows;
+};
+
+/* Starts copying rows [0, Rows) of a head, zeros from `count` on. */
+template <int Rows>
+DEVICE void load_rows(float *to, const float *from, int stride, int count, int width)
+{
+    const int chunks = width / 4;
+    for (int at = (int)threadIdx.x; at < Rows * chunks; at += THREADS) {
+        const int row = at / chunks, column = at % chunks * 4;
+        const bool there = row < count;
+        cp_async16(shared_address(to + row * (width + 4) + column),
+                   from + (there ? row * stride + column : 0), there ? 16 : 0);
+    }
+}
+
+/* Waits for what was copied, of all threads. */
+DEVICE void arrive()
+{
+    cp_async_commit();
+    cp_async_wait<0>();
+    __syncthreads();
+}
+
+/* s[r][c] = row r of a times row 8 c of b, one chain along the width. */
+template <int Rows>
+DEVICE void dot(float (&s)[f32_shape<Rows>::own][f32_shape<Rows>::columns], const float *a,
+                const float *b, int width)
+{
+    constexpr int own = f32_shape<Rows>::own, columns = f32_shape<Rows>::columns;
+#pragma unroll
+    for (int r = 0; r < own; r++)
+#pragma unroll
+        for (int c = 0; c < columns; c++)
+            s[r][c] = 0.0f;
+    for (int k = 0; k < width; k += 4) {
+        float x[own][4], y[4];
+#pragma unroll
+        for (int r = 0; r < own; r++)
+            load_unit(x[r], a + r * (width + 4) + k);
+#pragma unroll
+        for (int c = 0; c < columns; c++) {
+            load_unit(y, b + 8 * c * (width + 4) + k);
+#pragma unroll
+            for (int r = 0; r < own; r++)
+#pragma unroll
+                for (int i = 0; i < 4; i++)
+                    s[r][c] = fmaf(x[r][i], y[i], s[r][c]);
+        }
+    }
+}
+
+/* o[r] += s[r] b over the rows of b, chunks `chunk`, chunk + 8, ... of them; those that the width
+ * does not have are the first one's again, and nobody stores them. */
+template <int Rows>
+DEVICE void add_rows(float (&o)[f32_shape<Rows>::own][f32_shape<Rows>::chunks][4], const float *s,
+                     const float *b, int chunk, int width)
+{
+    constexpr int own = f32_shape<Rows>::own, chunks = f32_shape<Rows>::chunks;
+    constexpr int pitch = f32_shape<Rows>::pitch;
+    for (int k = 0; k < Rows; k += 4) {
+        float x[own][4], y[4];
+#pragma unroll
+        for (int r = 0; r < own; r++)
+            load_unit(x[r], s + r * pitch + k);
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+#pragma unroll
+            for (int c = 0; c < chunks; c++) {
+                const int column = 4 * (chunk + 8 * c);
+                load_unit(y, b + (k + i) * (width + 4) + (column < width ? column : 0));
+#pragma unroll
+                for (int r = 0; r < own; r++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++)
+                        o[r][c][e] = fmaf(x[r][i], y[e], o[r][c][e]);
+            }
+    }
+}
+
+/* Writes factor[r] * o[r] to rows r < count. Adding 0 turns -0 into 0. */
+template <int Rows>
+DEVICE void store_rows(float *to, int stride,
+                       const float (&o)[f32_shape<Rows>::own][f32_shape<Rows>::chunks][4],
+                       const float (&factor)[f32_shape<Rows>::own], int count, int chunk, int width)
+{
+#pragma unroll
+    for (int r = 0; r < f32_shape<Rows>::own; r++)
+#pragma unroll
+        for (int c = 0; c < f32_shape<Rows>::chunks; c++) {
+            const int column = 4 * (chunk + 8 * c);
+            if (r < count && column < width)
+                *(float4 *)(to + r * stride + column) =
+                    make_float4(o[r][c][0] * factor[r] + 0.0f, o[r][c][1] * factor[r] + 0.0f,
+                                o[r][c][2] * factor[r] + 0.0f, o[r][c][3] * factor[r] + 0.0f);
+        }
+}
+
+/* Over the 8 threads of a row. */
+DEVICE float eight_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 1));
+    x = fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 2));
+    return fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 4));
+}
+DEVICE float eight_sum(float x)
+{
+    x += __shfl_xor_sync(ALL_LANES, x, 1);
+    x += __shfl_xor_sync(ALL_LANES, x, 2);
+    return x + __shfl_xor_sync(ALL_LANES, x, 4);
+}
+
+/* ---- forward ------------------------------------------------------------------------------------
+ */
+
+/* A block of keys from `key` on: products to exponentials below the maximum so far, which go to p;
+ * what was summed is scaled down to it. Exactly 1 for the maximum itself. */
+template <int Rows>
+DEVICE void soften(const gf_attention_args &a, float (&s)[f32_shape<Rows>::columns],
+                   float (&o)[f32_shape<Rows>::chunks][4], float &top, float &sum, float *p,
+                   int query, int key)
+{
+    float most = top;
+#pragma unroll
+    for (int c = 0; c < f32_shape<Rows>::columns; c++) {
+        s[c] = __fmul_rn(s[c], a.scale); /* rounded as it is compared: no fma with what follows */
+        if (a.cap > 0.0f)
+            s[c] = __fmul_rn(a.cap, tanhf(s[c] / a.cap));
+        if (is_hidden(a, query, key + 8 * c))
+            s[c] = LOWEST;
+        most = fmaxf(most, s[c]);
+    }
+    most = eight_max(most);
+    const float fade = exp2f((top - most) * LOG2E);
+    top = most;
+    sum *= fade;
+#pragma unroll
+    for (int c = 0; c < f32_shape<Rows>::columns; c++) {
+        const float x = exp2f((s[c] - most) * LOG2E);
+        p[8 * c] = x;
+        sum += x;
+    }
+#pragma unroll
+    for (int c = 0; c < f32_shape<Rows>::chunks; c++)
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+            o[c][e] *= fade;
+}
+
+template <int Rows> DEVICE void forward(const gf_attention_args &a)
+{
+    typedef f32_shape<Rows> shape;
+    extern __shared__ __align__(16) float f32_shared[];
+    if (blockIdx.y >= (unsigned)a.work->tiles)
+        return;
+    const gf_row_tile tile = *query_tile(a.work, blockIdx.y);
+    const int head = (int)blockIdx.x / shape::split, skip = (int)blockIdx.x % shape::split * Rows;
+    const int count = min(tile.count - skip, Rows), first = tile.first + skip;
+    if (count <= 0)
+        return;
+    float *const to = head_of<float>(a, a.o, a.o_stride, first, head);
+    float *const lse = a.lse + (int64_t)first * a.lse_stride + head;
+    if (tile.span < 0) {
+        store_zeros(to, a.o_stride, count, a.width);
+        if ((int)threadIdx.x < count)
+            lse[(int)threadIdx.x * a.lse_stride] = 0.0f;
+        return;
+    }
+    const gf_row_span span = span_of(a.work, tile);
+    const int position = span.kv_len - span.len + tile.at + skip; /* of the first query */
+    const int begin = first_key(a, position) / Rows, end = (position + count - 1) / Rows + 1;
+    const int row = (int)threadIdx.x / 8 * shape::own, chunk = (int)threadIdx.x % 8;
+    const int pitch = a.width + 4;
+    const float *k = head_of<float>(a, a.k, a.k_stride, span.kv_start, head / a.share);
+    const float *v = head_of<float>(a, a.v, a.v_stride, span.kv_start, head / a.share);
+
+    float *const sq = f32_shared, *const sk = sq + Rows * pitch, *const sv = sk + Rows * pitch;
+    float *const p = sv + Rows * pitch + row * shape::pitch;
+    load_rows<Rows>(sq, head_of<float>(a, a.q, a.q_stride, first, head), a.q_stride, count,
+                    a.width);
+    float o[shape::own][shape::chunks][4] = {}, top[shape::own], sum[shape::own] = {};
+#pragma unroll
+    for (int r = 0; r < shape::own; r++)
+        top[r] = LOWEST;
+    for (int n = begin; n < end; n++) {
+        const int key = n * Rows, left = span.kv_len - key;
+        load_rows<Rows>(sk, k + (int64_t)key * a.k_stride, a.k_stride, left, a.width);
+        load_rows<Rows>(sv, v + (int64_t)key * a.v_stride, a.v_stride, left, a.width);
+        arrive();
+        float s[shape::own][shape::columns];
+        dot<Rows>(s, sq + row * pitch, sk + chunk * pitch, a.width);
+#pragma unroll
+        for (int r = 0; r < shape::own; r++)
+            soften<Rows>(a, s[r], o[r], top[r], sum[r], p + r * shape::pitch + chunk,
+                         position + row + r, key + chunk);
+        __syncwarp();
+        add_rows<Rows>(o, p, sv, chunk, a.width);
+        __syncthreads();
+    }
+    float factor[shape::own];
+#pragma unroll
+    for (int r = 0; r < shape::own; r++) {
+        const float all = eight_sum(sum[r]);
+        factor[r] = 1.0f / all;
+        if (chunk == 0 && row + r < count)
+            lse[(row + r) * a.lse_stride] = top[r] + logf(all);
+    }
+    store_rows<Rows>(to + row * a.o_stride, a.o_stride, o, factor, count - row, chunk, a.width);
+}
+
+/* ---- backward -----------------------------------------------------------------------------------
+ */
+
+#define DELTA_ROWS 16
+#define DELTA_HEADS 8
+#define DELTA_COLUMNS 32
+
+/* A thread sums one row of one head in the order of dot(): see attention_bwd.cu. grid: (H / 8,
+ * tiles, GF_TILE / 16). */
+extern "C" __global__ void __launch_bounds__(THREADS)
+    attention_delta_f32(const __grid_constant__ gf_attention_args a)
+{
+    __shared__ __align__(16) float rows[2][THREADS][DELTA_COLUMNS + 4];
+    if (blockIdx.y >= (unsigned)a.work->tiles)
+        return;
+    const gf_row_tile tile = *query_tile(a.work, blockIdx.y);
+    const int skip = (int)blockIdx.z * DELTA_ROWS, first = tile.first + skip;
+    const int count = min(tile.count - skip, DELTA_ROWS);
+    if (count <= 0)
+        return;
+    const int head0 = (int)blockIdx.x * DELTA_HEADS, chunk = (int)threadIdx.x % 8 * 4;
+    const int row = (int)threadIdx.x / DELTA_HEADS, head = head0 + (int)threadIdx.x % DELTA_HEADS;
+    float sum = 0.0f;
+    for (int k = 0; k < a.width && tile.span >= 0; k += DELTA_COLUMNS) {
+        for (int i = (int)threadIdx.x / 8; i < THREADS; i += THREADS / 8) {
+            const int r = i / DELTA_HEADS, h = head0 + i % DELTA_HEADS;
+            const int bytes = r < count && h < a.heads && k + chunk < a.width ? 16 : 0;
+            const int64_t column = bytes ? h * a.width + k + chunk : 0;
+            const int64_t at = bytes ? first + r : first;
+            cp_async16(shared_address(&rows[0][i][chunk]),
+                       (float *)a.d_o + at * a.d_o_stride + column, bytes);
+            cp_async16(shared_address(&rows[1][i][chunk]), (float *)a.o + at * a.o_stride + column,
+                       bytes);
+        }
+        arrive();
+        for (int i = 0; i < DELTA_COLUMNS && k + i < a.width; i += 4) {
+            float x[4], y[4];
+            load_unit(x, &rows[0][threadIdx.x][i]);
+            load_unit(y, &rows[1][threadIdx.x][i]);
+#pragma unroll
+            for (int e = 0; e < 4; e++)
+                sum = fmaf(x[e], y[e], sum);
+        }
+        __syncthreads();
+    }
+    if (row < count && head < a.heads)
+        a.delta[(int64_t)(first + row) * a.delta_stride + head] = sum;
+}
+
+/* Products of q and k and of d_o and v to P and dS (without the scale), 0 where hidden. */
+DEVICE void to_slope(const gf_attention_args &a, float &s, float &d, float lse, float delta,
+                     bool hidden)
+{
+    float bent = 1.0f;
+    s *= a.scale;
+    if (a.cap > 0.0f) {
+        const float t = tanhf(s / a.cap);
+        s = a.cap * t;
+        bent = 1.0f - t * t;
+    }
+    const float p = exp2f((s - lse) * LOG2E);
+    const float slope = p * (d - delta) * bent;
+    s = hidden ? 0.0f : p;
+    d = hidden ? 0.0f : slope;
+}
+
+/* Starts copying lse and delta of rows [0, Rows) of a head, zeros from `count` on. */
+template <int Rows>
+DEVICE void load_numbers(const gf_attention_args &a, float *to, int first, int count, int head)
+{
+    if ((int)threadIdx.x >= 2 * Rows)
+        return;
+    const bool is_delta = (int)threadIdx.x >= Rows;
+    const int stride = is_delta ? a.delta_stride : a.lse_stride, row = (int)threadIdx.x % Rows;
+    const float *from = (is_delta ? a.delta : a.lse) + (int64_t)first * stride + head;
+    cp_async4(shared_address(to + threadIdx.x), from + (row < count ? row * stride : 0),
+              row < count ? 4 : 0);
+}
+
+/* What the tiles of rows 0 to 3 and the scores take, in this order. */
+template <int Rows> struct f32_backward {
+    float *tile[4], *p, *ds, *numbers;
+    DEVICE f32_backward(float *at, int width)
+    {
+        for (int i = 0; i < 4; i++, at += Rows * (width + 4))
+            tile[i] = at;
+        p = at;
+        ds = p + Rows * f32_shape<Rows>::pitch;
+        numbers = ds + Rows * f32_shape<Rows>::pitch;
+    }
+};
+
+template <int Rows> DEVICE void backward_keys(const gf_attention_args &a)
+{
+    typedef f32_shape<Rows> shape;
+    extern __shared__ __align__(16) float f32_shared[];
+    if (blockIdx.y >= (unsigned)a.work->tiles)
+        return;
+    const gf_row_tile tile = *key_tile(a.work, blockIdx.y);
+    const int group = (int)blockIdx.x / shape::split, skip = (int)blockIdx.x % shape::split * Rows;
+    const int count = min(tile.count - skip, Rows), first = tile.first + skip;
+    if (count <= 0)
+        return;
+    float *const dk_out = head_of<float>(a, a.dk, a.dk_stride, first, group);
+    float *const dv_out = head_of<float>(a, a.dv, a.dv_stride, first, group);
+    if (tile.span < 0) {
+        store_zeros(dk_out, a.dk_stride, count, a.width);
+        store_zeros(dv_out, a.dv_stride, count, a.width);
+        return;
+    }
+    const gf_row_span span = span_of(a.work, tile);
+    const int position = tile.at + skip; /* of the first key */
+    const int begin = position / Rows;
+    const int end = (query_end(a, position + count - 1, span.len) + Rows - 1) / Rows;
+    const int row = (int)threadIdx.x / 8 * shape::own, chunk = (int)threadIdx.x % 8;
+    const int pitch = a.width + 4;
+    const f32_backward<Rows> at(f32_shared, a.width); /* tiles: k, v, q, d_o */
+    load_rows<Rows>(at.tile[0], head_of<float>(a, a.k, a.k_stride, first, group), a.k_stride, count,
+                    a.width);
+    load_rows<Rows>(at.tile[1], head_of<float>(a, a.v, a.v_stride, first, group), a.v_stride, count,
+                    a.width);
+    float dk[shape::own][shape::chunks][4] = {}, dv[shape::own][shape::chunks][4] = {};
+    for (int head = group * a.share; head < (group + 1) * a.share; head++)
+        for (int n = begin; n < end; n++) {
+            const int query = n * Rows, left = span.len - query, from = span.start + query;
+            load_rows<Rows>(at.tile[2], head_of<float>(a, a.q, a.q_stride, from, head), a.q_stride,
+                            left, a.width);
+            load_rows<Rows>(at.tile[3], head_of<float>(a, a.d_o, a.d_o_stride, from, head),
+                            a.d_o_stride, left, a.width);
+            load_numbers<Rows>(a, at.numbers, from, left, head);
+            arrive();
+            float s[shape::own][shape::columns], d[shape::own][shape::columns];
+            dot<Rows>(s, at.tile[0] + row * pitch, at.tile[2] + chunk * pitch, a.width);
+            dot<Rows>(d, at.tile[1] + row * pitch, at.tile[3] + chunk * pitch, a.width);
+#pragma unroll
+            for (int r = 0; r < shape::own; r++)
+#pragma unroll
+                for (int c = 0; c < shape::columns; c++) {
+                    const int column = chunk + 8 * c;
+                    to_slope(a, s[r][c], d[r][c], at.numbers[column], at.numbers[Rows + column],
+                             column >= left || is_hidden(a, query + column, position + row + r));
+                    at.p[(row + r) * shape::pitch + column] = s[r][c];
+                    at.ds[(row + r) * shape::pitch + column] = d[r][c];
+                }
+            __syncwarp();
+            add_rows<Rows>(dv, at.p + row * shape::pitch, at.tile[3], chunk, a.width);
+            add_rows<Rows>(dk, at.ds + row * shape::pitch, at.tile[2], chunk, a.width);
+            __syncthreads();
+        }
+    float scale[shape::own], one[shape::own];
+#pragma unroll
+    for (int r = 0; r < shape::own; r++) {
+        scale[r] = a.scale;
+        one[r] = 1.0f;
+    }
+    store_rows<Rows>(dk_out + row * a.dk_stride, a.dk_stride, dk, scale, count - row, chunk,
+                     a.width);
+    store_rows<Rows>(dv_out + row * a.dv_stride, a.dv_stride, dv, one, count - row, chunk, a.width);
+}
+
+template <int Rows> DEVICE void backward_queries(const gf_attention_args &a)
+{
+    typedef f32_shape<Rows> shape;
+    extern __shared__ __align__(16) float f32_shared[];
+    if (blockIdx.y >= (unsigned)a.work->tiles)
+        return;
+    const gf_row_tile tile = *query_tile(a.work, blockIdx.y);
+    const int head = (int)blockIdx.x / shape::split, skip = (int)blockIdx.x % shape::split * Rows;
+    const int count = min(tile.count - skip, Rows), first = tile.first + skip;
+    if (count <= 0)
+        return;
+    float *const to = head_of<float>(a, a.dq, a.dq_stride, first, head);
+    if (tile.span < 0) {
+        store_zeros(to, a.dq_stride, count, a.width);
+        return;
+    }
+    const gf_row_span span = span_of(a.work, tile);
+    const int position = tile.at + skip; /* of the first query */
+    const int begin = first_key(a, position) / Rows, end = (position + count - 1) / Rows + 1;
+    const int row = (int)threadIdx.x / 8 * shape::own, chunk = (int)threadIdx.x % 8;
+    const int pitch = a.width + 4;
+    const float *k = head_of<float>(a, a.k, a.k_stride, span.start, head / a.share);
+    const float *v = head_of<float>(a, a.v, a.v_stride, span.start, head / a.share);
+    const f32_backward<Rows> at(f32_shared, a.width); /* tiles: q, d_o, k, v */
+    load_rows<Rows>(at.tile[0], head_of<float>(a, a.q, a.q_stride, first, head), a.q_stride, count,
+                    a.width);
+    load_rows<Rows>(at.tile[1], head_of<float>(a, a.d_o, a.d_o_stride, first, head), a.d_o_stride,
+                    count, a.width);
+    load_numbers<Rows>(a, at.numbers, first, count, head);
+    float dq[shape::own][shape::chunks][4] = {};
+    for (int n = begin; n < end; n++) {
+        const int key = n * Rows, left = span.len - key;
+        load_rows<Rows>(at.tile[2], k + (int64_t)key * a.k_stride, a.k_stride, left, a.width);
+        load_rows<Rows>(at.tile[3], v + (int64_t)key * a.v_stride, a.v_stride, left, a.width);
+        arrive();
+        float s[shape::own][shape::columns], d[shape::own][shape::columns];
+        dot<Rows>(s, at.tile[0] + row * pitch, at.tile[2] + chunk * pitch, a.width);
+        dot<Rows>(d, at.tile[1] + row * pitch, at.tile[3] + chunk * pitch, a.width);
+#pragma unroll
+        for (int r = 0; r < shape::own; r++)
+#pragma unroll
+            for (int c = 0; c < shape::columns; c++) {
+                const int column = chunk + 8 * c;
+                to_slope(a, s[r][c], d[r][c], at.numbers[row + r], at.numbers[Rows + row + r],
+                         is_hidden(a, position + row + r, key + column));
+                at.ds[(row + r) * shape::pitch + column] = d[r][c];
+            }
+        __syncwarp();
+        add_rows<Rows>(dq, at.ds + row * shape::pitch, at.tile[2], chunk, a.width);
+        __syncthreads();
+    }
+    float scale[shape::own];
+#pragma unroll
+    for (int r = 0; r < shape::own; r++)
+        scale[r] = a.scale;
+    store_rows<Rows>(to + row * a.dq_stride, a.dq_stride, dq, scale, count - row, chunk, a.width);
+}
+
+/* Shared memory: kernels/cuda/launch_attention.c. */
+#define KERNELS(width, rows)                                                                       \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                          \
+        attention_fwd_f32_##width(const __grid_constant__ gf_attention_args a)                     \
+    {                                                                                              \
+        forward<rows>(a);                                                                          \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                          \
+        attention_dkv_f32_##width(const __grid_constant__ gf_attention_args a)                     \
+    {                                                                                              \
+        backward_keys<rows>(a);                                                                    \
+    }                                                                                              \
+    extern "C" __global__ void __launch_bounds__(THREADS)                                          \
+        attention_dq_f32_##width(const __grid_constant__ gf_attention_args a)                      \
+    {                                                                                              \
+        backward_queries<rows>(a);                                                                 \
+    }
+KERNELS(128, 32)
+KERNELS(256, 16)
