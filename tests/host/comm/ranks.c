@@ -1,9 +1,13 @@
-/* ranks.c - started by ranks.sh under mpirun: sums, broadcasts and agreements of several ranks. */
+/* ranks.c - started by ranks.sh under mpirun: sums, broadcasts and agreements of several ranks.
+ * With an argument rank 1 goes wrong while the other waits for it: "fails" leaves with a status
+ * that nobody knows of, "exits" and "dies" do not leave at all. */
 #include "comm/comm.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define CHECK(what)                                                                                \
     do {                                                                                           \
@@ -57,12 +61,33 @@ static int check_agreement(gf_comm *c)
     return 0;
 }
 
-int main(void)
+static int go_wrong(gf_comm *c, const char *how)
+{
+    gf_err err = {0};
+    int64_t x = 1;
+    CHECK(gf_comm_agree(c, GF_OK, &err) == GF_OK);
+    if (c->rank == 1 && !strcmp(how, "exits"))
+        _exit(1);
+    if (c->rank == 1 && !strcmp(how, "dies"))
+        raise(SIGKILL);
+    if (c->rank == 1)
+        gf_comm_close(c, GF_EDEVICE);
+    gf_comm_sum(c, &x, 1, &err);
+    printf("rank %d came back: %s\n", c->rank, err.text);
+    gf_comm_close(c, GF_OK);
+    return 0;
+}
+
+int main(int argc, char *argv[])
 {
     gf_comm self, *c = &self;
     gf_err err = {0};
     CHECK(gf_comm_open(c, NULL, &err) == GF_OK);
     CHECK(c->plane && c->size == 2);
+    CHECK(c->local_rank == c->rank && c->local_size == 2);
+    CHECK(c->device_rank == c->rank && c->device_ranks == 2);
+    if (argc > 1)
+        return go_wrong(c, argv[1]);
     if (check_sums(c) || check_broadcast(c) || check_agreement(c))
         return 1; /* without MPI_Finalize, so that mpirun ends the others too */
     printf("rank %d is well\n", c->rank);

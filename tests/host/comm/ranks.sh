@@ -18,3 +18,17 @@ out=$(mpirun $options "$1" 2>&1) || {
 }
 echo "$out"
 [ "$(echo "$out" | grep -c 'is well')" = 2 ]
+
+# A rank that goes wrong: mpirun ends the other within 10 s, and says which one it was.
+for how in fails:MPI_ABORT.was.invoked.on.rank.1 exits:',1\]' dies:process.rank.1; do
+    # shellcheck disable=SC2086
+    if out=$(timeout 10 mpirun $options "$1" "${how%%:*}" 2>&1) || [ $? = 124 ]; then
+        echo "${how%%:*}: not noticed within 10 s, or taken for success: $out"
+        exit 1
+    fi
+    echo "$out" | grep -q "${how#*:}" || {
+        echo "${how%%:*}: rank 1 is not named: $out"
+        exit 1
+    }
+    echo "${how%%:*}: rank 1 is named"
+done
