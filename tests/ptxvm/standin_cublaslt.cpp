@@ -35,7 +35,8 @@ template <class T> static T value_of(const void *buffer, size_t size, const char
 
 using namespace standin;
 
-// ---- the library --------------------------------------------------------------------------------------
+// ---- the library
+// --------------------------------------------------------------------------------------
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 {
     CUcontext context = nullptr;
@@ -92,7 +93,8 @@ const char *cublasLtGetStatusString(cublasStatus_t status)
     return "an unknown status";
 }
 
-// ---- what is computed -----------------------------------------------------------------------------------
+// ---- what is computed
+// -----------------------------------------------------------------------------------
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *description,
                                         cublasComputeType_t compute, cudaDataType_t scale)
 {
@@ -154,7 +156,8 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t description,
     });
 }
 
-// ---- matrices -------------------------------------------------------------------------------------------
+// ---- matrices
+// -------------------------------------------------------------------------------------------
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type,
                                           uint64_t rows, uint64_t columns, int64_t ld)
 {
@@ -200,7 +203,8 @@ cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
     });
 }
 
-// ---- what an algorithm may do -----------------------------------------------------------------------------
+// ---- what an algorithm may do
+// -----------------------------------------------------------------------------
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference)
 {
     *preference = reinterpret_cast<cublasLtMatmulPreference_t>(new Preference);
@@ -212,9 +216,9 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
     return destroy<Preference>(preference, Kind::preference, "preference");
 }
 
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(
-    cublasLtMatmulPreference_t preference, cublasLtMatmulPreferenceAttributes_t attribute,
-    const void *value, size_t size)
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t preference,
+                                                    cublasLtMatmulPreferenceAttributes_t attribute,
+                                                    const void *value, size_t size)
 {
     return blas([&] {
         auto &p = object<Preference>(preference, Kind::preference, "preference");

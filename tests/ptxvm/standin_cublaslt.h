@@ -70,7 +70,7 @@ template <class Body> cublasStatus_t blas(Body body)
 
 // An algorithm as the program holds it: cublasLtMatmulAlgo_t.
 struct Algorithm {
-    uint32_t mark;      // ALGORITHM_MARK
+    uint32_t mark; // ALGORITHM_MARK
     uint16_t id;
     uint16_t slices;    // runs of k (split-K)
     uint32_t reduction; // cublasLtReductionScheme_t

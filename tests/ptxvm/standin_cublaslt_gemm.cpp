@@ -14,7 +14,8 @@
 namespace standin
 {
 
-// ---- elements ---------------------------------------------------------------------------------------
+// ---- elements
+// ---------------------------------------------------------------------------------------
 size_t bytes_of(Type type)
 {
     return type == Type::f32 ? 4 : type == Type::bf16 || type == Type::f16 ? 2 : 1;
@@ -109,14 +110,16 @@ float to_float(Type type, const void *element)
 
 void from_float(Type type, float value, void *element)
 {
-    uint16_t half = type == Type::bf16 ? to_bf16(value) : _cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT);
+    uint16_t half =
+        type == Type::bf16 ? to_bf16(value) : _cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT);
     if (type == Type::f32)
         memcpy(element, &value, 4);
     else
         memcpy(element, &half, 2);
 }
 
-// ---- inner kernels: acc[j][i] += sum over p of a[p][i] * b[p][j] ---------------------------------------
+// ---- inner kernels: acc[j][i] += sum over p of a[p][i] * b[p][j]
+// ---------------------------------------
 namespace
 {
 
@@ -172,7 +175,8 @@ const Inner &inner()
     return __builtin_cpu_supports("avx512f") ? avx512 : avx2;
 }
 
-// ---- packing ------------------------------------------------------------------------------------------
+// ---- packing
+// ------------------------------------------------------------------------------------------
 size_t panels(size_t lines, size_t wide)
 {
     return (lines + wide - 1) / wide;
@@ -203,7 +207,8 @@ void pack(float *to, const Operand &x, size_t first, size_t lines, size_t from, 
     }
 }
 
-// ---- blocks -------------------------------------------------------------------------------------------
+// ---- blocks
+// -------------------------------------------------------------------------------------------
 const size_t KC = 384, MC = 192, NC = 480; // MC, NC: multiples of both kernels' tiles
 
 // Adds the products of depths [from, from + depth), depth <= KC, to acc[column panel][row panel].
@@ -227,8 +232,9 @@ void finish(const Product &p, const std::vector<float> &acc, size_t row, size_t 
     for (size_t j = 0; j < columns; j++)
         for (size_t i = 0; i < rows; i++) {
             size_t panel = j / kernel.columns * across + i / kernel.rows;
-            float value = p.alpha * acc[(panel * kernel.columns + j % kernel.columns) * kernel.rows +
-                                        i % kernel.rows];
+            float value =
+                p.alpha *
+                acc[(panel * kernel.columns + j % kernel.columns) * kernel.rows + i % kernel.rows];
             if (p.beta != 0)
                 value += p.beta * to_float(p.out, p.c + (row + i + (column + j) * p.ldc) * size);
             if (p.bias)

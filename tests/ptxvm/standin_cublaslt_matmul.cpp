@@ -14,7 +14,7 @@ namespace
 {
 
 const uint32_t ALGORITHM_MARK = 0x6c74a190;
-const size_t WORKSPACE = 64 << 10; // what algorithm 2 overwrites
+const size_t WORKSPACE = 64 << 10;  // what algorithm 2 overwrites
 const size_t SLICED_MOST = 1 << 16; // outputs up to which k is cut, if that is allowed
 
 Type type_of(cudaDataType_t type, const char *operand)
@@ -103,7 +103,8 @@ bool ld_allows(const Layout &l, Type type, uint32_t alignment)
     return bytes % std::min<size_t>(alignment, 16) == 0;
 }
 
-// ---- choosing -------------------------------------------------------------------------------------------
+// ---- choosing
+// -------------------------------------------------------------------------------------------
 Algorithm candidate(const Shape &s, const Preference &p, unsigned id)
 {
     Algorithm a = {};
@@ -148,11 +149,12 @@ std::vector<Algorithm> candidates(const Shape &s, const Preference &p)
 
 } // namespace
 
-cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
-    cublasLtHandle_t handle, cublasLtMatmulDesc_t description, cublasLtMatrixLayout_t a,
-    cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
-    cublasLtMatmulPreference_t preference, int wanted, cublasLtMatmulHeuristicResult_t *results,
-    int *count)
+cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle,
+                                              cublasLtMatmulDesc_t description,
+                                              cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                              cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+                                              cublasLtMatmulPreference_t preference, int wanted,
+                                              cublasLtMatmulHeuristicResult_t *results, int *count)
 {
     return blas([&] {
         object<Handle>(handle, Kind::handle, "handle");
@@ -246,7 +248,8 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDe
     });
 }
 
-// ---- checks of a call -------------------------------------------------------------------------------------
+// ---- checks of a call
+// -------------------------------------------------------------------------------------
 namespace
 {
 
@@ -387,7 +390,8 @@ Product product(const Shape &s, const void *a, const void *b, const void *c, voi
 
 } // namespace
 
-// ---- the product --------------------------------------------------------------------------------------------
+// ---- the product
+// --------------------------------------------------------------------------------------------
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
                               const void *alpha, const void *a, cublasLtMatrixLayout_t layout_a,
                               const void *b, cublasLtMatrixLayout_t layout_b, const void *beta,

@@ -168,10 +168,10 @@ namespace standin
 // ---- the process's driver -----------------------------------------------------------------------
 struct Driver {
     std::mutex mutex;
-    bool ready = false;        // cuInit was called
-    int devices = 1;           // PTXVM_DEVICES
-    int arch = 80;             // PTXVM_ARCH: 80 or 90, the compute capability times ten
-    int shared_limit = 0;      // PTXVM_SMEM: the largest shared memory of a block, bytes
+    bool ready = false;   // cuInit was called
+    int devices = 1;      // PTXVM_DEVICES
+    int arch = 80;        // PTXVM_ARCH: 80 or 90, the compute capability times ten
+    int shared_limit = 0; // PTXVM_SMEM: the largest shared memory of a block, bytes
     ptxvm::Options options;
     std::vector<std::unique_ptr<CUctx_st>> contexts; // by ordinal, made when first retained
     std::map<char *, size_t> pinned;                 // page-locked memory: start -> bytes

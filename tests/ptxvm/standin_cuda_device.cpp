@@ -113,7 +113,8 @@ CUctx_st::CUctx_st(int ordinal_, const ptxvm::Options &options)
     streams[0]->context = this;
 }
 
-// ---- the library and its devices ------------------------------------------------------------------
+// ---- the library and its devices
+// ------------------------------------------------------------------
 CUresult cuInit(unsigned flags)
 {
     Driver &d = driver();
@@ -256,8 +257,9 @@ static int attribute(const Driver &d, CUdevice_attribute which, CUdevice device)
     case CU_DEVICE_ATTRIBUTE_KERNEL_EXEC_TIMEOUT:
         return 0;
     default:
-        refuse(CUDA_ERROR_INVALID_VALUE, "cuDeviceGetAttribute: the test device has no answer for "
-                                         "attribute %d",
+        refuse(CUDA_ERROR_INVALID_VALUE,
+               "cuDeviceGetAttribute: the test device has no answer for "
+               "attribute %d",
                static_cast<int>(which));
     }
 }
@@ -270,7 +272,8 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute which, CUdevice dev
     });
 }
 
-// ---- contexts -------------------------------------------------------------------------------------
+// ---- contexts
+// -------------------------------------------------------------------------------------
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 {
     return enter([&](Driver &d, Lock &) {

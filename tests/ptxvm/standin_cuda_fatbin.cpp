@@ -70,7 +70,8 @@ std::string from_container(const char *at, int arch)
     }
     if (best == 0)
         refuse(CUDA_ERROR_NO_BINARY_FOR_GPU,
-               "the fatbin holds %d PTX texts, none that compute capability %d can run", found, arch);
+               "the fatbin holds %d PTX texts, none that compute capability %d can run", found,
+               arch);
     return text;
 }
 

@@ -108,13 +108,14 @@ CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
 {
     return with_context([&](CUctx_st &c, Lock &) {
         CUstream_st &s = c.stream(stream);
-        *status = !s.capture            ? CU_STREAM_CAPTURE_STATUS_NONE
+        *status = !s.capture           ? CU_STREAM_CAPTURE_STATUS_NONE
                   : s.capture->invalid ? CU_STREAM_CAPTURE_STATUS_INVALIDATED
                                        : CU_STREAM_CAPTURE_STATUS_ACTIVE;
     });
 }
 
-// ---- graphs -----------------------------------------------------------------------------------------
+// ---- graphs
+// -----------------------------------------------------------------------------------------
 static CUgraph_st &find(CUctx_st &c, CUgraph handle)
 {
     auto found = c.graphs.find(handle);

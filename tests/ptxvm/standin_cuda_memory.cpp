@@ -11,7 +11,8 @@
 
 using namespace standin;
 
-// ---- device memory ----------------------------------------------------------------------------------
+// ---- device memory
+// ----------------------------------------------------------------------------------
 CUresult cuMemAlloc(CUdeviceptr *address, size_t bytes)
 {
     return with_context([&](CUctx_st &c, Lock &) {
@@ -32,7 +33,8 @@ CUresult cuMemFree(CUdeviceptr address)
             return;
         c.wait_all(lock); // as the real one does
         if (!c.device.release(address))
-            refuse(CUDA_ERROR_INVALID_VALUE, "cuMemFree: no memory was allocated at %#llx", address);
+            refuse(CUDA_ERROR_INVALID_VALUE, "cuMemFree: no memory was allocated at %#llx",
+                   address);
     });
 }
 
@@ -50,7 +52,8 @@ CUresult cuMemGetAddressRange(CUdeviceptr *start, size_t *bytes, CUdeviceptr add
     });
 }
 
-// ---- page-locked host memory -------------------------------------------------------------------------
+// ---- page-locked host memory
+// -------------------------------------------------------------------------
 CUresult cuMemHostAlloc(void **address, size_t bytes, unsigned flags)
 {
     return enter([&](Driver &d, Lock &) {
@@ -129,7 +132,8 @@ CUresult cuMemHostUnregister(void *address)
     });
 }
 
-// ---- copies and fills ----------------------------------------------------------------------------------
+// ---- copies and fills
+// ----------------------------------------------------------------------------------
 namespace
 {
 
@@ -270,7 +274,8 @@ CUresult cuMemcpyDtoD(CUdeviceptr to, CUdeviceptr from, size_t bytes)
     return copy_now(on_device(to), on_device(from), bytes, "cuMemcpyDtoD");
 }
 
-// ---- planes -------------------------------------------------------------------------------------------
+// ---- planes
+// -------------------------------------------------------------------------------------------
 static Side side(CUmemorytype type, const void *host, CUdeviceptr device, size_t pitch, size_t x,
                  size_t y)
 {
@@ -302,7 +307,8 @@ CUresult cuMemcpy2D(const CUDA_MEMCPY2D *plane)
     });
 }
 
-// ---- fills --------------------------------------------------------------------------------------------
+// ---- fills
+// --------------------------------------------------------------------------------------------
 template <class T>
 static void fill(CUctx_st &c, CUstream_st &s, Side to, T value, Plane elements, const char *name)
 {

@@ -9,7 +9,8 @@ using ptxvm::Device;
 
 static const int FREE_SHARED = 48 << 10; // what a block gets without asking for more
 
-// ---- modules ----------------------------------------------------------------------------------------
+// ---- modules
+// ----------------------------------------------------------------------------------------
 static CUmod_st &module(CUctx_st &c, CUmodule handle)
 {
     auto found = c.modules.find(handle);
@@ -89,7 +90,8 @@ CUresult cuModuleGetGlobal(CUdeviceptr *address, size_t *bytes, CUmodule handle,
     });
 }
 
-// ---- functions --------------------------------------------------------------------------------------
+// ---- functions
+// --------------------------------------------------------------------------------------
 CUfunc_st &CUctx_st::function(CUfunction handle)
 {
     for (auto &m : modules)
@@ -167,7 +169,8 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction han
     });
 }
 
-// ---- launches ---------------------------------------------------------------------------------------
+// ---- launches
+// ---------------------------------------------------------------------------------------
 static void check_limits(const CUfunc_st &f, ptxvm::Dim grid, ptxvm::Dim block, unsigned shared)
 {
     const char *name = Device::name(*f.kernel).c_str();

@@ -6,7 +6,8 @@
 
 using namespace standin;
 
-// ---- errors -----------------------------------------------------------------------------------------
+// ---- errors
+// -----------------------------------------------------------------------------------------
 namespace
 {
 
@@ -15,7 +16,10 @@ struct Named {
     const char *name, *text;
 };
 
-#define CODE(code, text) {code, #code, text}
+#define CODE(code, text)                                                                           \
+    {                                                                                              \
+        code, #code, text                                                                          \
+    }
 const Named CODES[] = {
     CODE(CUDA_SUCCESS, "no error"),
     CODE(CUDA_ERROR_INVALID_VALUE, "invalid argument"),
@@ -73,8 +77,9 @@ CUresult cuGetErrorString(CUresult code, const char **text)
     return n ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-// ---- entry points -----------------------------------------------------------------------------------
-// Where the driver has an entry point and the stand-in has none.
+// ---- entry points
+// ----------------------------------------------------------------------------------- Where the
+// driver has an entry point and the stand-in has none.
 static CUresult not_supported()
 {
     complain("an entry point was called that the test device does not have");
@@ -107,7 +112,7 @@ CUresult cuGetProcAddress(const char *name, void **function, int version, cuuint
 #ifdef cuEventElapsedTime
 #undef cuEventElapsedTime
 extern "C" __attribute__((visibility("default"))) CUresult cuEventElapsedTime(float *milliseconds,
-                                                                             CUevent a, CUevent b)
+                                                                              CUevent a, CUevent b)
 {
     return cuEventElapsedTime_v2(milliseconds, a, b);
 }
@@ -115,7 +120,7 @@ extern "C" __attribute__((visibility("default"))) CUresult cuEventElapsedTime(fl
 #ifdef cuDeviceGetUuid
 #undef cuDeviceGetUuid
 extern "C" __attribute__((visibility("default"))) CUresult cuDeviceGetUuid(CUuuid *uuid,
-                                                                          CUdevice device)
+                                                                           CUdevice device)
 {
     return cuDeviceGetUuid_v2(uuid, device);
 }

@@ -79,7 +79,8 @@ ncclResult_t state_of(ncclComm &comm)
 
 } // namespace
 
-// ---- the library --------------------------------------------------------------------------------------
+// ---- the library
+// --------------------------------------------------------------------------------------
 ncclResult_t ncclGetVersion(int *version)
 {
     *version = NCCL_VERSION_CODE;
@@ -131,7 +132,8 @@ const char *ncclGetLastError(ncclComm_t handle)
     return text.c_str();
 }
 
-// ---- communicators --------------------------------------------------------------------------------------
+// ---- communicators
+// --------------------------------------------------------------------------------------
 ncclResult_t ncclCommInitRankConfig(ncclComm_t *handle, int ranks, ncclUniqueId id, int rank,
                                     ncclConfig_t *config)
 {
@@ -220,7 +222,8 @@ ncclResult_t ncclCommAbort(ncclComm_t handle)
     return ncclSuccess;
 }
 
-// ---- collectives ----------------------------------------------------------------------------------------
+// ---- collectives
+// ----------------------------------------------------------------------------------------
 static ncclResult_t enqueue(ncclComm_t handle, const Collective &c, cudaStream_t stream)
 {
     auto comm = find(handle);
@@ -235,7 +238,8 @@ static ncclResult_t enqueue(ncclComm_t handle, const Collective &c, cudaStream_t
         return fail(comm.get(), ncclInvalidUsage,
                     "a collective while ncclCommGetAsyncError was not asked about the last call");
     if (bytes_of(c.type) == 0 || (c.kind == ALL_REDUCE && !reducible(c.type, c.op)))
-        return fail(comm.get(), ncclInvalidArgument, "data type %d with operation %d", c.type, c.op);
+        return fail(comm.get(), ncclInvalidArgument, "data type %d with operation %d", c.type,
+                    c.op);
     if (c.root < 0 || c.root >= comm->ranks)
         return fail(comm.get(), ncclInvalidArgument, "root %d of %d ranks", c.root, comm->ranks);
     Work work = work_of(comm, c);

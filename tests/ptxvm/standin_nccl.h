@@ -74,13 +74,13 @@ struct ncclComm {
     standin::Exchange exchange;
     int ranks, rank, device;
     bool blocking = true;
-    std::atomic<bool> polled{true};    // ncclCommGetAsyncError was called since the last call
+    std::atomic<bool> polled{true}; // ncclCommGetAsyncError was called since the last call
     std::atomic<bool> aborted{false};
     std::atomic<int> failed{ncclSuccess};
-    std::mutex mutex;                  // of what follows
+    std::mutex mutex; // of what follows
     std::string error;
     uint64_t next_ticket = 0, now_serving = 0; // collectives run in the order of their calls
-    uint64_t turn = 0;                 // of pieces
+    uint64_t turn = 0;                         // of pieces
 };
 
 namespace standin

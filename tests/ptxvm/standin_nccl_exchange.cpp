@@ -10,7 +10,8 @@
 namespace standin
 {
 
-// ---- the file ---------------------------------------------------------------------------------------
+// ---- the file
+// ---------------------------------------------------------------------------------------
 namespace
 {
 
@@ -111,7 +112,8 @@ char *Exchange::slot(int rank) const
     return reinterpret_cast<char *>(shared) + slots_at() + static_cast<size_t>(rank) * SLOT;
 }
 
-// ---- reductions -------------------------------------------------------------------------------------
+// ---- reductions
+// -------------------------------------------------------------------------------------
 namespace
 {
 
@@ -120,7 +122,7 @@ template <class T> void reduce(char *to, const char *from, size_t bytes, ncclRed
     T *x = reinterpret_cast<T *>(to);
     const T *y = reinterpret_cast<const T *>(from);
     for (size_t i = 0; i < bytes / sizeof(T); i++)
-        x[i] = op == ncclSum ? static_cast<T>(x[i] + y[i])
+        x[i] = op == ncclSum   ? static_cast<T>(x[i] + y[i])
                : op == ncclMax ? std::max(x[i], y[i])
                                : std::min(x[i], y[i]);
 }
@@ -176,7 +178,8 @@ bool reducible(ncclDataType_t type, ncclRedOp_t op)
     return bytes_of(type) >= 4 && (op == ncclSum || op == ncclMax || op == ncclMin);
 }
 
-// ---- one execution of a collective --------------------------------------------------------------------
+// ---- one execution of a collective
+// --------------------------------------------------------------------
 namespace
 {
 
@@ -261,8 +264,8 @@ class Execution
         else
             copy(device, to, c.kind == BROADCAST ? c.root : 0);
         for (int r = 1; c.kind == ALL_REDUCE && r < comm->ranks; r++) // in the order of ranks
-            reduce(ptxvm_bytes(&device, to, piece(), true), comm->exchange.slot(r), piece(),
-                   c.type, c.op);
+            reduce(ptxvm_bytes(&device, to, piece(), true), comm->exchange.slot(r), piece(), c.type,
+                   c.op);
         mine.left.store(turn + 1);
         comm->turn++;
         at += piece();
