@@ -13,13 +13,14 @@ struct task {
     float eps, offset, inverse; /* inverse: 1 / width */
 };
 
-/* Which row this thread works on; false: none. Threads of a warp agree. */
+/* Which of `rows` rows, heads counted, this thread works on; false: none. Threads of a warp agree.
+ */
 DEVICE bool find_row(task *n, int64_t rows, int heads)
 {
     const int64_t i = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
     n->row = i / heads;
     n->head = i % heads;
-    return i < rows * heads;
+    return i < rows;
 }
 
 /* The sum over the threads of a row. */
@@ -246,7 +247,7 @@ DEVICE void backward(const task &n, const back &b, DX dx, bf16 *rounded, DY dy, 
 }
 
 #define BACKWARD(name, how, DX, DY, X)                                                             \
-    extern "C" __global__ void __launch_bounds__(1024)                                              \
+    extern "C" __global__ void __launch_bounds__(1024)                                             \
         name(gf_arg dx, gf_arg rounded, gf_arg dy, gf_arg into, gf_arg x, float *w, gf_arg rstd,   \
              int64_t rows, int heads, int width, int wide, float offset)                           \
     {                                                                                              \
