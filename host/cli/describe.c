@@ -218,7 +218,7 @@ gf_status gf_describe_machine(gf_buf *out, gf_err *err)
         TRYG(gf_describe_line(out, err, "memory", "%s, of which %s free",
                               gf_number_bytes_short(m.memory).text,
                               gf_number_bytes_short(m.free_).text));
-    TRYG(gf_describe_line(out, err, "gpu", "not used by this version"));
+    TRYG(gf_describe_gpus(out, err));
 out:
     gf_buf_free(&list);
     return st;

@@ -11,8 +11,10 @@ gf_status gf_describe_model(gf_session *s, gf_buf *out, gf_err *err);
 gf_status gf_describe_adapter(gf_session *s, const char *dir, gf_buf *out, gf_err *err);
 /* A checkpoint folder's state.json. */
 gf_status gf_describe_checkpoint(const char *dir, gf_buf *out, gf_err *err);
-/* Processor, instruction sets, memory. */
+/* Processor, instruction sets, memory, GPUs. */
 gf_status gf_describe_machine(gf_buf *out, gf_err *err);
+/* GPUs, their driver and libraries; where something is missing, what and how to get it. */
+gf_status gf_describe_gpus(gf_buf *out, gf_err *err);
 
 /* "  name    value" as every line of these looks. */
 gf_status gf_describe_line(gf_buf *out, gf_err *err, const char *name, const char *fmt, ...)

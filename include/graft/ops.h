@@ -326,7 +326,7 @@ typedef struct {
 } gf_device;
 typedef struct {
     int devices;
-    int driver; /* version as it numbers itself; 0: not found */
+    int driver;         /* version as it numbers itself; 0: not found */
     int cublaslt, nccl; /* the same; 0 also where there is no device for them */
     char why[256];
 } gf_cuda_machine;

@@ -25,16 +25,21 @@ static int nccl_version(void)
     return get(&version) == 0 ? version : 0;
 }
 
+/* Libraries are looked for only where there is a device for them: loading them takes a moment. */
 void gf_cuda_look(gf_cuda_machine *out)
 {
     gf_driver d;
     gf_err err = {0};
-    *out = (gf_cuda_machine){.cublaslt = cublaslt_version(), .nccl = nccl_version()};
+    *out = (gf_cuda_machine){0};
     gf_status st = gf_driver_load(&d, &err);
     if (st == GF_OK) {
         (void)d.version(&out->driver);
         st = gf_driver_open(&d, &out->devices, &err);
     }
-    if (st != GF_OK)
+    if (st != GF_OK) {
         (void)snprintf(out->why, sizeof out->why, "%.255s", err.text);
+        return;
+    }
+    out->cublaslt = cublaslt_version();
+    out->nccl = nccl_version();
 }

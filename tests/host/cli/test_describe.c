@@ -65,3 +65,25 @@ Test(describe, checkpoint_and_machine)
     free(path);
     scratch_remove(dir);
 }
+
+/* Whatever this machine has: why there is no GPU, or each one and its libraries. */
+Test(describe, gpus)
+{
+    gf_cuda_machine m;
+    gf_device d;
+    gf_buf text = {0};
+    gf_err err = {0};
+    gf_cuda_look(&m);
+    cr_assert_eq(gf_describe_gpus(&text, &err), GF_OK, "%s", err.text);
+    if (m.devices == 0) {
+        const char *const parts[] = {"gpu                none: ", m.why, NULL};
+        expect_all(&text, parts);
+    } else {
+        cr_assert_eq(gf_cuda_device(&d, 0, &err), GF_OK, "%s", err.text);
+        const char *const parts[] = {
+            "cuda driver        for CUDA ", "gpu                0: ", d.name,
+            "cublasLt           ",          "nccl               ",    NULL};
+        expect_all(&text, parts);
+    }
+    gf_buf_free(&text);
+}
