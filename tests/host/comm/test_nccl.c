@@ -117,7 +117,7 @@ static void be_rank(int i, process *own, void *ctx)
     gf_err err = {0};
     if (!open_driver(&d))
         return;
-    own->status = join(&c, &d, t, i, &err);
+    own->status = (int)join(&c, &d, t, i, &err);
     if (own->status == GF_OK)
         t->work(&c, &d, own, &err);
     gf_comm_close(&c, own->status < 0 ? GF_EDEVICE : (gf_status)own->status);
@@ -203,7 +203,7 @@ static void die_in_a_sum(gf_comm *c, const driver *d, process *own, gf_err *err)
     const int64_t start = clock_ms();
     CHECK(gf_comm_sum_device(c, (void *)at, COUNT, stream, err) == GF_OK);
     d->stream_wait(stream); /* an abort lets it go; what is in the memory means nothing */
-    own->status = gf_comm_check(c, err);
+    own->status = (int)gf_comm_check(c, err);
     own->ms = clock_ms() - start;
     if (own->status == GF_EPEER &&
         gf_comm_sum_device(c, (void *)at, COUNT, stream, NULL) != GF_EPEER)

@@ -70,7 +70,7 @@ static void be_rank(int i, process *own, void *ctx)
     const int64_t start = clock_ms();
     gf_comm c;
     gf_err err = {0};
-    own->status = join(&c, t, i, &err);
+    own->status = (int)join(&c, t, i, &err);
     if (own->status == GF_OK && t->work) {
         t->work(&c, own, &err);
         gf_comm_close(&c, (gf_status)own->status);
@@ -198,9 +198,9 @@ static void differ(gf_comm *c, process *own, gf_err *err)
 {
     int64_t x[3] = {0};
     if (c->rank == 1)
-        own->status = gf_comm_broadcast(c, x, 8, err);
+        own->status = (int)gf_comm_broadcast(c, x, 8, err);
     else
-        own->status = gf_comm_sum(c, x, c->rank == 0 ? 3 : 2, err);
+        own->status = (int)gf_comm_sum(c, x, c->rank == 0 ? 3 : 2, err);
 }
 
 Test(tcp, ranks_that_call_different_things_are_told_so)
@@ -261,9 +261,9 @@ static void be_torchrun(int i, process *own, void *ctx)
     gf_err err = {0};
     int device = -1;
     const gf_comm_options opt = {.rank = -1, .timeout_ms = t->timeout_ms};
-    own->status = gf_comm_open(&c, &opt, &err);
+    own->status = (int)gf_comm_open(&c, &opt, &err);
     if (own->status == GF_OK) {
-        own->status = gf_comm_device(&c, t->size, &device, &err);
+        own->status = (int)gf_comm_device(&c, t->size, &device, &err);
         if (c.rank != i || c.local_rank != t->size - 1 - i || device != c.local_rank)
             own->status = -1;
         gf_comm_close(&c, GF_OK);
@@ -460,7 +460,7 @@ static void die_in_a_sum(gf_comm *c, process *own, gf_err *err)
         raise(SIGKILL);
     }
     const int64_t start = clock_ms();
-    own->status = gf_comm_sum(c, x, COUNT, err);
+    own->status = (int)gf_comm_sum(c, x, COUNT, err);
     own->ms = clock_ms() - start;
     if (own->status == GF_EPEER && gf_comm_agree(c, GF_OK, NULL) != GF_EPEER)
         own->status = -1; /* later calls fail too */
@@ -486,9 +486,9 @@ static void fail_alone(gf_comm *c, process *own, gf_err *err)
 {
     int64_t x = 1;
     if (c->rank == 1)
-        own->status = gf_fail(err, GF_EDEVICE, "the device of rank 1 burns");
+        own->status = (int)gf_fail(err, GF_EDEVICE, "the device of rank 1 burns");
     else
-        own->status = gf_comm_sum(c, &x, 1, err);
+        own->status = (int)gf_comm_sum(c, &x, 1, err);
 }
 
 Test(tcp, a_rank_that_fails_alone_tells_the_others)
