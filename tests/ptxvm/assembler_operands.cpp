@@ -180,7 +180,7 @@ int Assembler::predicate_input(const std::string &operand, bool *negated)
 {
     *negated = operand[0] == '!';
     const std::string name = operand.substr(*negated);
-    if (isdigit((unsigned char)name[0])) // a constant
+    if (isdigit((unsigned char)name[0]) || name[0] == '-') // a constant: 0, 1, -1
         return constant(name == "0" ? 0 : ~0u, 4);
     if (register_width(name) != 1)
         fail(name + " is not a predicate");
