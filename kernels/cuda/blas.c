@@ -372,8 +372,6 @@ gf_status gf_cuda_product(gf_backend *be, const gf_product *p)
     if (be->dry)
         return GF_OK;
     TRY(gf_cuda_ready(be));
-    if (!be->cuda->blas) /* until the test device has one: then in open_own_memory */
-        TRY(gf_blas_open(be, &be->err));
     const blas_key key = key_of(be, p);
     TRY(find(be, &key, &chosen));
     gf_status st = describe(be, &d, &key, p->d.dim[0], p->bias.data);

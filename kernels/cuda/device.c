@@ -153,7 +153,8 @@ static gf_status open_own_memory(gf_backend *be, gf_err *err)
     gf_cuda *c = be->cuda;
     TRY(gf_kernels_open(&c->kernels, err));
     TRY(gf_pinned_open(be, err));
-    return gf_cuda_alloc(be, &c->scratch, GF_CUDA_SCRATCH, err);
+    TRY(gf_cuda_alloc(be, &c->scratch, GF_CUDA_SCRATCH, err));
+    return gf_blas_open(be, err);
 }
 
 static gf_status open_device(gf_backend *be, int number, gf_err *err)
