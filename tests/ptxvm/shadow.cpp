@@ -10,23 +10,24 @@ namespace ptxvm
 
 void Order::start_block()
 {
-    block_start = ++now;
-    for (auto &row : known)
-        row.fill(now);
+    full_barrier();
+    block_start = now;
 }
 
 void Order::full_barrier()
 {
-    now++;
+    last_meeting = ++now;
     for (auto &row : known)
         row.fill(now);
 }
 
 bool Order::before_all(Stamp past, u32 warp) const
 {
-    for (u32 v = 0; v < max_warps; v++)
-        if ((past.who() >> (v % 16) & 1) && known[warp][v] <= past.clock())
+    for (u32 rest = past.who(); rest; rest &= rest - 1) {
+        const u32 v = (u32)__builtin_ctz(rest);
+        if (known[warp][v] <= past.clock() || known[warp][v + 16] <= past.clock())
             return false;
+    }
     return true;
 }
 

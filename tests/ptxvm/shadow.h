@@ -63,6 +63,7 @@ struct Order {
     u64 now = 1;          // the device's time
     u64 launch_start = 1; // earlier stamps belong to earlier launches, or to the host
     u64 block_start = 1;  // earlier ones to other blocks of this launch
+    u64 last_meeting = 1; // the last barrier of the whole block
     // known[w][v]: warp w comes after everything that warp v did before this time; known[w][w] is
     // w's own clock.
     std::array<std::array<u64, max_warps>, max_warps> known;
@@ -79,12 +80,22 @@ struct Order {
             return true;
         if (past.spread() == Stamp::blocks || past.clock() < block_start)
             return false;
+        if (past.clock() < last_meeting)
+            return true;
         const u32 warp = me.who() / 32;
         if (past.spread() == Stamp::thread)
             return past.who() == me.who() || known[warp][past.who() / 32] > past.clock();
         if (past.spread() == Stamp::lanes)
             return known[warp][past.who()] > past.clock();
         return before_all(past, warp);
+    }
+    // Does `past` stand for several, me among them? Then it need not change.
+    static bool includes(Stamp past, Stamp me)
+    {
+        const u32 warp = me.who() / 32;
+        return past.clock() >= me.clock() &&
+               ((past.spread() == Stamp::warps && (past.who() >> warp % 16 & 1)) ||
+                (past.spread() == Stamp::lanes && past.who() == warp));
     }
     // The stamp of all that `past` stands for and of `me`, where neither is before the other.
     Stamp merged(Stamp past, Stamp me) const;
@@ -152,7 +163,7 @@ inline Hazard Shadow::touch_cell(const Order &order, Cell &cell, Access access, 
         if (!order.before(writer, me))
             return {writer.bits == in_flight_bits ? Hazard::in_flight : Hazard::after_write, 0,
                     writer};
-        if (reader.bits != me.bits)
+        if (reader.bits != me.bits && !Order::includes(reader, me))
             cell.reader = !reader.set() || order.before(reader, me) ? me : order.merged(reader, me);
         return {};
     }
