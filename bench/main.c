@@ -13,6 +13,7 @@ static const struct {
 } commands[] = {
     {"roofline", "what this machine can do: copying, products, multiply-adds", bench_roofline, 0},
     {"gemm", "CPU: the linear layers' products as a share of the peak", bench_gemm, 512},
+    {"kernels", "every op at the sizes of known models, checked, then timed", bench_kernels, 0},
     {"step", "whole training steps of --model: tokens/s, share of the peak, memory", bench_step,
      512},
     {"model", "known models on known GPUs, predicted from a dry run; needs no GPU", bench_model, 0},
