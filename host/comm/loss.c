@@ -13,11 +13,11 @@
 struct gf_loss {
     pthread_mutex_t lock;
     int event;
-    bool lost, aborting; /* aborting: `aborter` was started and not joined */
+    bool lost, cancelling; /* cancelling: `canceller` was started and not joined */
     char text[GF_LOSS_TEXT];
-    void (*abort)(void *ctx);
-    void *abort_ctx;
-    pthread_t aborter;
+    void (*cancel)(void *ctx);
+    void *cancel_ctx;
+    pthread_t canceller;
     void (*tell)(void *ctx, const char *text);
     void *tell_ctx;
 };
@@ -51,7 +51,7 @@ void gf_loss_free(gf_loss *l)
 {
     if (!l)
         return;
-    gf_loss_on_abort(l, NULL, NULL);
+    gf_loss_on_cancel(l, NULL, NULL);
     close(l->event);
     pthread_mutex_destroy(&l->lock);
     free(l);
@@ -62,23 +62,23 @@ int gf_loss_event(const gf_loss *l)
     return l->event;
 }
 
-static void *run_abort(void *ctx)
+static void *run_cancel(void *ctx)
 {
     gf_loss *l = ctx;
     pthread_mutex_lock(&l->lock);
-    void (*const abort)(void *) = l->abort; /* NULL: taken back meanwhile */
-    void *const abort_ctx = l->abort_ctx;
+    void (*const cancel)(void *) = l->cancel; /* NULL: taken back meanwhile */
+    void *const cancel_ctx = l->cancel_ctx;
     pthread_mutex_unlock(&l->lock);
-    if (abort)
-        abort(abort_ctx);
+    if (cancel)
+        cancel(cancel_ctx);
     return NULL;
 }
 
 /* With the lock held. Without a thread the run still ends: gf_loss_tell. */
-static void start_abort(gf_loss *l)
+static void start_cancel(gf_loss *l)
 {
-    if (l->abort && !l->aborting)
-        l->aborting = gf_loss_thread(&l->aborter, run_abort, l) == 0;
+    if (l->cancel && !l->cancelling)
+        l->cancelling = gf_loss_thread(&l->canceller, run_cancel, l) == 0;
 }
 
 void gf_loss_set(gf_loss *l, const char *text)
@@ -90,7 +90,7 @@ void gf_loss_set(gf_loss *l, const char *text)
         snprintf(l->text, sizeof l->text, "%s", text);
         while (write(l->event, &one, sizeof one) < 0 && errno == EINTR) {
         }
-        start_abort(l);
+        start_cancel(l);
     }
     pthread_mutex_unlock(&l->lock);
 }
@@ -107,20 +107,20 @@ bool gf_loss_get(gf_loss *l, int ms, char text[GF_LOSS_TEXT])
     return lost;
 }
 
-void gf_loss_on_abort(gf_loss *l, void (*abort)(void *ctx), void *ctx)
+void gf_loss_on_cancel(gf_loss *l, void (*cancel)(void *ctx), void *ctx)
 {
     pthread_mutex_lock(&l->lock);
-    const bool aborting = l->aborting;
-    l->aborting = false;
-    l->abort = NULL;
+    const bool cancelling = l->cancelling;
+    l->cancelling = false;
+    l->cancel = NULL;
     pthread_mutex_unlock(&l->lock);
-    if (aborting)
-        pthread_join(l->aborter, NULL);
+    if (cancelling)
+        pthread_join(l->canceller, NULL);
     pthread_mutex_lock(&l->lock);
-    l->abort = abort;
-    l->abort_ctx = ctx;
+    l->cancel = cancel;
+    l->cancel_ctx = ctx;
     if (l->lost)
-        start_abort(l);
+        start_cancel(l);
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -32,7 +32,7 @@ struct gf_nccl {
                       void *stream);
     int (*async_error)(void *comm, int *result);
     int (*destroy)(void *comm);
-    int (*abort)(void *comm);
+    int (*cancel)(void *comm);
     const char *(*error_text)(int result);
     const char *(*last_error)(void *comm);
 };
@@ -48,7 +48,7 @@ static gf_status find_functions(gf_nccl *n, void *library, gf_err *err)
                      {"ncclAllReduce", &n->all_reduce},
                      {"ncclCommGetAsyncError", &n->async_error},
                      {"ncclCommDestroy", &n->destroy},
-                     {"ncclCommAbort", &n->abort},
+                     {"ncclCommAbort", &n->cancel},
                      {"ncclGetErrorString", &n->error_text},
                      {"ncclGetLastError", &n->last_error}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
@@ -144,12 +144,12 @@ static gf_status finish(gf_nccl *n, gf_loss *loss, int result, const char *what,
     }
 }
 
-static void abort_comm(void *ctx)
+static void cancel_comm(void *ctx)
 {
     gf_nccl *n = ctx;
     pthread_mutex_lock(&n->lock);
     if (n->comm)
-        n->abort(n->comm);
+        n->cancel(n->comm);
     n->comm = NULL;
     pthread_mutex_unlock(&n->lock);
 }
@@ -164,7 +164,7 @@ gf_status gf_nccl_join(gf_nccl *n, const gf_nccl_id *id, int rank, int size, gf_
     gf_status st = there ? GF_OK : fail(n, loss, result, "ncclCommInitRankConfig", err);
     pthread_mutex_unlock(&n->lock);
     if (there && loss)
-        gf_loss_on_abort(loss, abort_comm, n);
+        gf_loss_on_cancel(loss, cancel_comm, n);
     return st == GF_OK ? finish(n, loss, result, "joining the ranks", err) : st;
 }
 
@@ -196,11 +196,11 @@ void gf_nccl_close(gf_nccl *n, gf_loss *loss, bool orderly)
     if (!n)
         return;
     if (loss)
-        gf_loss_on_abort(loss, NULL, NULL);
+        gf_loss_on_cancel(loss, NULL, NULL);
     if (n->comm && orderly)
         n->destroy(n->comm);
     else if (n->comm)
-        n->abort(n->comm);
+        n->cancel(n->comm);
     pthread_mutex_destroy(&n->lock);
     free(n);
 }

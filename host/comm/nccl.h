@@ -2,8 +2,8 @@
  * declared in nccl.c: the few used have not changed since 2.14, and no build depends on its header.
  *
  * The communicator does not block: a call that NCCL has not finished is polled, so that a rank that
- * dies meanwhile is noticed. `loss` (NULL: nobody watches) ends these waits, and its abort, which
- * runs in another thread, frees a stream that waits in one of NCCL's kernels. */
+ * dies meanwhile is noticed. `loss` (NULL: nobody watches) ends these waits, and what it cancels
+ * with, which runs in another thread, frees a stream that waits in one of NCCL's kernels. */
 #ifndef GRAFT_HOST_COMM_NCCL_H
 #define GRAFT_HOST_COMM_NCCL_H
 

@@ -41,21 +41,21 @@ static void count_slowly(void *ctx)
 }
 
 /* It runs once, in another thread; taking it back waits for it. */
-Test(loss, an_abort_runs_beside_the_work)
+Test(loss, a_cancellation_runs_beside_the_work)
 {
     gf_err err = {0};
     int one = 1, ten = 10;
     gf_loss *l = gf_loss_new(&err);
     cr_assert(l);
-    gf_loss_on_abort(l, count_slowly, &one);
+    gf_loss_on_cancel(l, count_slowly, &one);
     cr_expect_eq(atomic_load(&calls), 0);
     gf_loss_set(l, "x");
     gf_loss_set(l, "y");
     for (int i = 0; i < 500 && !atomic_load(&calls); i++)
         usleep(10000);
-    gf_loss_on_abort(l, NULL, NULL);
+    gf_loss_on_cancel(l, NULL, NULL);
     cr_expect_eq(atomic_load(&calls), 1);
-    gf_loss_on_abort(l, count_slowly, &ten); /* set after the loss: at once */
+    gf_loss_on_cancel(l, count_slowly, &ten); /* set after the loss: at once */
     gf_loss_free(l);
     cr_expect(atomic_load(&calls) == 11 || atomic_load(&calls) == 1,
               "taken back before it began, or after it ended: %d", atomic_load(&calls));
