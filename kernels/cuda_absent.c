@@ -4,8 +4,8 @@
 
 #include <stdio.h>
 
-static const char why[] = "this build has no CUDA: nvcc, cuda.h and cublasLt.h were not found when "
-                          "it was made";
+static const char why[] = "this build has no CUDA: making one with it takes nvcc, cuda.h and "
+                          "cublasLt.h";
 
 gf_status gf_backend_open_cuda(gf_backend *be, int device, gf_err *err)
 {

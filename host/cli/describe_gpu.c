@@ -39,7 +39,7 @@ gf_status gf_describe_gpus(gf_buf *out, gf_err *err)
         return gf_describe_line(out, err, "gpu", "none: %s", m.why);
     for (int i = 0; i < m.devices; i++)
         TRY(one_gpu(i, out, err));
-    TRY(library("cublasLt", m.cublaslt,
+    TRY(library("cuBLASLt", m.cublaslt,
                 "graft needs libcublasLt.so.13 or .12: install cuBLAS (of the CUDA toolkit, or "
                 "pip's nvidia-cublas) and put its folder into LD_LIBRARY_PATH",
                 out, err));
