@@ -82,7 +82,7 @@ Test(describe, gpus)
         cr_assert_eq(gf_cuda_device(&d, 0, &err), GF_OK, "%s", err.text);
         const char *const parts[] = {
             "cuda driver        for CUDA ", "gpu                0: ", d.name,
-            "cublasLt           ",          "nccl               ",    NULL};
+            "cuBLASLt           ",          "nccl               ",    NULL};
         expect_all(&text, parts);
     }
     gf_buf_free(&text);
