@@ -150,7 +150,7 @@ static void forget(gf_backend *be, described *d)
         (void)call->desc_destroy(d->desc);
 }
 
-/* For m rows. bias may be NULL while an algorithm is chosen. */
+/* For m rows. */
 static gf_status describe(gf_backend *be, described *d, const blas_key *key, int64_t m,
                           const void *bias)
 {
@@ -166,7 +166,7 @@ static gf_status describe(gf_backend *be, described *d, const blas_key *key, int
     LT(desc_set, d->desc, CUBLASLT_MATMUL_DESC_TRANSA, key->transposed ? &yes : &no, sizeof yes);
     LT(desc_set, d->desc, CUBLASLT_MATMUL_DESC_TRANSB, &no, sizeof no);
     LT(desc_set, d->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
-    if (bias)
+    if (key->bias)
         LT(desc_set, d->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
     for (int i = 0; i < 4; i++)
         LT(layout_create, &d->layout[i], type_of(i < 2 ? (gf_dtype)key->type : (gf_dtype)key->out),
@@ -246,13 +246,13 @@ static gf_status ask(gf_backend *be, const blas_key *key, const described *most,
                    (long long)key->n, (long long)key->k, count);
 }
 
-static gf_status choose(gf_backend *be, const blas_key *key, choice *out)
+static gf_status choose(gf_backend *be, const blas_key *key, const void *bias, choice *out)
 {
     described most = {0}, one = {0};
     cublasLtMatmulPreference_t p = NULL;
-    gf_status st = describe(be, &most, key, key->row_most, NULL);
+    gf_status st = describe(be, &most, key, key->row_most, bias);
     if (st == GF_OK)
-        st = describe(be, &one, key, 1, NULL);
+        st = describe(be, &one, key, 1, bias);
     if (st == GF_OK) {
         const cublasStatus_t status = be->cuda->blas->call.wish_create(&p);
         st = status == CUBLAS_STATUS_SUCCESS ? ask(be, key, &most, &one, p, out)
@@ -265,7 +265,7 @@ static gf_status choose(gf_backend *be, const blas_key *key, choice *out)
     return st;
 }
 
-static gf_status find(gf_backend *be, const blas_key *key, const choice **out)
+static gf_status find(gf_backend *be, const blas_key *key, const void *bias, const choice **out)
 {
     gf_blas *b = be->cuda->blas;
     for (size_t i = 0; i < b->count; i++)
@@ -281,7 +281,7 @@ static gf_status find(gf_backend *be, const blas_key *key, const choice **out)
         b->chosen = more;
         b->room = room;
     }
-    TRY(choose(be, key, &b->chosen[b->count]));
+    TRY(choose(be, key, bias, &b->chosen[b->count]));
     *out = &b->chosen[b->count++];
     return GF_OK;
 }
@@ -373,7 +373,7 @@ gf_status gf_cuda_product(gf_backend *be, const gf_product *p)
         return GF_OK;
     TRY(gf_cuda_ready(be));
     const blas_key key = key_of(be, p);
-    TRY(find(be, &key, &chosen));
+    TRY(find(be, &key, p->bias.data, &chosen));
     gf_status st = describe(be, &d, &key, p->d.dim[0], p->bias.data);
     if (st == GF_OK)
         st = multiply(be, p, &key, &d, chosen);
