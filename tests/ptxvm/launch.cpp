@@ -68,7 +68,8 @@ Block::Block(Launch &owner) : launch(owner)
     const size_t count = (launch.threads + 31) / 32;
     registers.assign(count * (size_t)k.frame + 64, (char)0xff);
     char *const first = (char *)(((u64)registers.data() + 63) / 64 * 64);
-    shared.resize((size_t)k.dynamic_shared_start + launch.dynamic_shared);
+    shared.resize(launch.dynamic_shared ? (size_t)k.dynamic_shared_start + launch.dynamic_shared
+                                        : (size_t)k.shared);
     local.resize(count * 32 * (size_t)k.local);
     if (launch.options.check)
         shared_shadow = Shadow(shared.size());
