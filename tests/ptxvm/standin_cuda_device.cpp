@@ -75,6 +75,23 @@ static long number(const char *name, long otherwise, long least, long most)
     return value;
 }
 
+// CUDA_VISIBLE_DEVICES: the ordinals up to the first one that does not exist. The devices are all
+// alike, so only their number matters.
+static int visible(int devices)
+{
+    const char *list = getenv("CUDA_VISIBLE_DEVICES");
+    if (!list)
+        return devices;
+    int count = 0;
+    for (char *end; *list; list = *end ? end + 1 : end) {
+        long ordinal = strtol(list, &end, 10);
+        if (end == list || ordinal < 0 || ordinal >= devices || (*end && *end != ','))
+            break;
+        count++;
+    }
+    return count;
+}
+
 static void read_environment(Driver &d)
 {
     try {
@@ -82,7 +99,7 @@ static void read_environment(Driver &d)
     } catch (const ptxvm::Fault &f) {
         refuse(CUDA_ERROR_INVALID_VALUE, "%s", f.what());
     }
-    d.devices = static_cast<int>(number("PTXVM_DEVICES", 1, 0, 64));
+    d.devices = visible(static_cast<int>(number("PTXVM_DEVICES", 1, 0, 64)));
     d.arch = static_cast<int>(number("PTXVM_ARCH", 80, 80, 90));
     if (d.arch != 80 && d.arch != 90)
         refuse(CUDA_ERROR_INVALID_VALUE, "PTXVM_ARCH=%d: 80 or 90", d.arch);

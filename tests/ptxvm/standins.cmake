@@ -74,3 +74,5 @@ ptxvm_standin_test(standin_cublaslt standin_cublasLt)
 if(TARGET standin_nccl AND EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/test_standin_nccl.c)
   ptxvm_standin_test(standin_nccl standin_nccl)
 endif()
+add_test(NAME ptxvm_on_test_device COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/on_test_device_test.sh
+                                           ${CMAKE_BINARY_DIR})

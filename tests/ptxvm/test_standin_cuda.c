@@ -424,6 +424,21 @@ static int init_code(void)
     return (int)cuInit(0);
 }
 
+static int device_count(void)
+{
+    int count = 0;
+    (void)setenv("PTXVM_DEVICES", "4", 1);
+    return cuInit(0) == CUDA_SUCCESS && cuDeviceGetCount(&count) == CUDA_SUCCESS ? count : 0;
+}
+
+Test(standin_cuda, devices_can_be_hidden)
+{
+    cr_assert_eq(in_process("CUDA_VISIBLE_DEVICES", "", device_count), 0);
+    cr_assert_eq(in_process("CUDA_VISIBLE_DEVICES", "3,1", device_count), 2);
+    cr_assert_eq(in_process("CUDA_VISIBLE_DEVICES", "0,7,1", device_count), 1);
+    cr_assert_eq(in_process("CUDA_VISIBLE_DEVICES", "-1", device_count), 0);
+}
+
 Test(standin_cuda, nonsense_in_the_environment_is_refused)
 {
     cr_assert_eq(in_process("PTXVM_ARCH", "85", init_code), CUDA_ERROR_INVALID_VALUE);
