@@ -16,6 +16,7 @@ typedef struct {
     CUgraphExec exec; /* NULL: no graph in this place */
     uint64_t key;
     uint64_t used; /* when: counts replays and captures */
+    CUevent ran;   /* recorded behind its last launch: until then it may not be destroyed */
     gf_tally cost; /* what the pass adds to the tally */
     gf_kernel_set kernels;
 } graph;
@@ -48,6 +49,7 @@ static gf_status launch(gf_backend *be, graph *g)
 {
     gf_cuda *c = be->cuda;
     CALL(be, graph_launch, g->exec, c->stream);
+    CALL(be, event_record, g->ran, c->stream);
     gf_kernels_add(&c->kernels.since, &g->kernels);
     g->used = ++c->graphs->clock;
     return GF_OK;
@@ -91,25 +93,31 @@ gf_status gf_cuda_capture(gf_backend *be, uint64_t key)
     return GF_OK;
 }
 
-/* A free place, or that of the graph used longest ago. */
-static graph *place(gf_backend *be)
+/* A free place, or that of the graph used longest ago: it has run long since. */
+static gf_status take_place(gf_backend *be, graph **out)
 {
     gf_cuda *c = be->cuda;
     graph *oldest = &c->graphs->kept[0];
     for (int i = 0; i < GRAPHS && oldest->exec; i++)
         if (!c->graphs->kept[i].exec || c->graphs->kept[i].used < oldest->used)
             oldest = &c->graphs->kept[i];
-    if (oldest->exec) /* the driver frees it when it has run */
+    if (oldest->exec) {
+        CALL(be, event_wait, oldest->ran);
         (void)c->call.graph_exec_destroy(oldest->exec);
-    *oldest = (graph){0};
-    return oldest;
+        oldest->exec = NULL;
+    }
+    if (!oldest->ran)
+        CALL(be, event_create, &oldest->ran, CU_EVENT_DISABLE_TIMING);
+    *out = oldest;
+    return GF_OK;
 }
 
 static gf_status keep_and_launch(gf_backend *be, CUgraph captured, const gf_kernel_set *kernels)
 {
     gf_cuda *c = be->cuda;
     gf_graphs *graphs = c->graphs;
-    graph *g = place(be);
+    graph *g = NULL;
+    TRY(take_place(be, &g));
     CALL(be, graph_instantiate, &g->exec, captured, 0);
     g->key = graphs->key;
     g->kernels = *kernels;
@@ -147,9 +155,12 @@ void gf_graphs_close(gf_backend *be)
     gf_cuda *c = be->cuda;
     if (!c->graphs)
         return;
-    for (int i = 0; i < GRAPHS; i++)
+    for (int i = 0; i < GRAPHS; i++) {
         if (c->graphs->kept[i].exec)
             (void)c->call.graph_exec_destroy(c->graphs->kept[i].exec);
+        if (c->graphs->kept[i].ran)
+            (void)c->call.event_destroy(c->graphs->kept[i].ran);
+    }
     free(c->graphs);
     c->graphs = NULL;
 }
