@@ -320,8 +320,11 @@ static void fill(CUctx_st &c, CUstream_st &s, Side to, T value, Plane elements, 
     c.push(s, name, simple([=](ptxvm::Device &device) {
                for (size_t i = 0; i < plane.rows && plane.width; i++) {
                    char *row = bytes_of(device, to, i, plane.width, true);
-                   for (size_t j = 0; j < elements.width; j++)
-                       memcpy(row + j * sizeof(T), &value, sizeof(T));
+                   if (sizeof(T) == 1)
+                       memset(row, static_cast<int>(value), plane.width);
+                   else
+                       for (size_t j = 0; j < elements.width; j++)
+                           memcpy(row + j * sizeof(T), &value, sizeof(T));
                }
            }));
 }
