@@ -144,7 +144,7 @@ void Block::reach(Warp &w, const u64 *address, u32 lanes, int size, Space space,
         u64 a = address[lane];
         pointer[lane] = nullptr;
         const Space where = resolve(space, &a);
-        if (a % (u64)size) {
+        if (a & (u64)(size - 1)) { // sizes are powers of two
             w.report(lane, "misaligned access", [&] {
                 return std::to_string(size) + " bytes at " +
                        (where == Space::global ? launch.memory.describe(a) : hexadecimal(a));

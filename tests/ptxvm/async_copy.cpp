@@ -30,7 +30,7 @@ void copy_issue(Warp &w, const Instruction &i, u32 lanes)
         else if (i.variant == 2 && (w.predicate(i.in[2]) >> lane & 1))
             size = 0;
         bool good = pointer[lane];
-        if (from[lane] % i.width) {
+        if (from[lane] & (i.width - 1u)) {
             w.report(lane, "misaligned access", [&] {
                 return std::to_string(i.width) + " bytes at " +
                        b.launch.memory.describe(from[lane]);

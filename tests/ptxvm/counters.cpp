@@ -11,7 +11,7 @@ namespace ptxvm
 // share it.
 void Counters::count_shared(const u64 *address, u32 lanes, int size)
 {
-    const int unit = std::max(size, 4), slots = 128 / unit;
+    const int unit = std::max(size, 4), slots = 128 / unit, shift = __builtin_ctz((u32)unit);
     shared_accesses++;
     for (int first = 0; first < 32; first += slots) {
         const u32 group = lanes >> first & (slots == 32 ? ~0u : (1u << slots) - 1);
@@ -20,8 +20,8 @@ void Counters::count_shared(const u64 *address, u32 lanes, int size)
         u64 rows[32][32];
         int count[32] = {}, worst = 1;
         for (u32 rest = group; rest; rest &= rest - 1) {
-            const u64 row = address[first + __builtin_ctz(rest)] / (u64)unit;
-            const int slot = (int)(row % (u64)slots);
+            const u64 row = address[first + __builtin_ctz(rest)] >> shift;
+            const int slot = (int)(row & (u64)(slots - 1));
             const u64 *end = rows[slot] + count[slot];
             if (std::find((const u64 *)rows[slot], end, row) == end) {
                 rows[slot][count[slot]++] = row;

@@ -5,6 +5,13 @@
 namespace ptxvm
 {
 
+// In front of a loop: its iterations are independent of each other.
+#if defined(__clang__)
+#define PTXVM_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define PTXVM_INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
 // Calls f(lane) for each of the lanes, in ascending order.
 template <class F> inline void for_lanes(u32 lanes, F f)
 {
@@ -17,14 +24,14 @@ template <class F> inline void for_lanes(u32 lanes, F f)
 template <class T, class F> inline void write_lanes(T *out, u32 lanes, F f)
 {
     if (lanes == ~0u) {
-#pragma GCC ivdep
+        PTXVM_INDEPENDENT
         for (int lane = 0; lane < 32; lane++)
             out[lane] = (T)f(lane);
     } else if (__builtin_popcount(lanes) <= 6) {
         for_lanes(lanes, [&](int lane) { out[lane] = (T)f(lane); });
     } else {
         alignas(64) T all[32];
-#pragma GCC ivdep
+        PTXVM_INDEPENDENT
         for (int lane = 0; lane < 32; lane++)
             all[lane] = (T)f(lane);
         for (int lane = 0; lane < 32; lane++)

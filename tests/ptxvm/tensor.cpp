@@ -3,25 +3,47 @@
 // f32, one product after the other.
 #include "access.h"
 #include "lanes.h"
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 namespace ptxvm
 {
 
-// d[16][8] = a[16][k] * b[k][8] + c
+// c[16][8] += a[16][k] * b[k][8]
+#if defined(__AVX2__) && defined(__FMA__)
+// Eight rows at a time: as many sums as fit into registers, and enough that no two instructions in
+// a row wait for each other. Compilers do not get there from the loops below.
 template <int K>
 static void multiply(const float (&a)[16][K], const float (&b)[K][8], float (&c)[16][8])
 {
-    for (int row = 0; row < 16; row++) {
-        float sum[8];
-        for (int n = 0; n < 8; n++)
-            sum[n] = c[row][n];
-        for (int k = 0; k < K; k++)
-            for (int n = 0; n < 8; n++)
-                sum[n] = std::fma(a[row][k], b[k][n], sum[n]);
-        for (int n = 0; n < 8; n++)
-            c[row][n] = sum[n];
+    for (int first = 0; first < 16; first += 8) {
+        __m256 sum[8];
+#pragma GCC unroll 8
+        for (int row = 0; row < 8; row++)
+            sum[row] = _mm256_loadu_ps(c[first + row]);
+        for (int k = 0; k < K; k++) {
+            const __m256 row_of_b = _mm256_loadu_ps(b[k]);
+#pragma GCC unroll 8
+            for (int row = 0; row < 8; row++)
+                sum[row] =
+                    _mm256_fmadd_ps(_mm256_broadcast_ss(&a[first + row][k]), row_of_b, sum[row]);
+        }
+#pragma GCC unroll 8
+        for (int row = 0; row < 8; row++)
+            _mm256_storeu_ps(c[first + row], sum[row]);
     }
 }
+#else
+template <int K>
+static void multiply(const float (&a)[16][K], const float (&b)[K][8], float (&c)[16][8])
+{
+    for (int row = 0; row < 16; row++)
+        for (int k = 0; k < K; k++)
+            for (int n = 0; n < 8; n++)
+                c[row][n] = std::fma(a[row][k], b[k][n], c[row][n]);
+}
+#endif
 
 // c, d: register i holds row g + 8 * (i / 2), column 2t + i % 2.
 static void read_c(Warp &w, const int *in, float (&c)[16][8])
@@ -42,22 +64,22 @@ static void write_d(Warp &w, const int *out, const float (&d)[16][8])
 }
 
 // 16-bit elements, k = 16 (8): a register holds two neighbours in k. a: register i, half h is row
-// g + 8 * (i % 2), column 2t + h + 8 * (i / 2). b: row 2t + h + 8i, column g.
+// g + 8 * (i % 2), column 2t + h + 8 * (i / 2). b: row 2t + h + 8i, column g. So the halves of four
+// lanes, one behind the other in memory, are eight neighbours in k.
 template <int K, float (*value)(u16)> static void mma_half(Warp &w, const Instruction &i, u32)
 {
     float a[16][K], b[K][8], c[16][8];
     for (int n = 0; n < K / 4; n++) {
-        const u32 *r = w.lanes_of<u32>(i.in[n]);
-        for (int lane = 0; lane < 32; lane++)
-            for (int h = 0; h < 2; h++)
-                a[lane / 4 + n % 2 * 8][lane % 4 * 2 + h + n / 2 * 8] =
-                    value((u16)(r[lane] >> 16 * h));
+        const u16 *halves = w.lanes_of<u16>(i.in[n]);
+        for (int g = 0; g < 8; g++)
+            for (int k = 0; k < 8; k++)
+                a[g + n % 2 * 8][k + n / 2 * 8] = value(halves[8 * g + k]);
     }
     for (int n = 0; n < K / 8; n++) {
-        const u32 *r = w.lanes_of<u32>(i.in[K / 4 + n]);
-        for (int lane = 0; lane < 32; lane++)
-            for (int h = 0; h < 2; h++)
-                b[lane % 4 * 2 + h + n * 8][lane / 4] = value((u16)(r[lane] >> 16 * h));
+        const u16 *halves = w.lanes_of<u16>(i.in[K / 4 + n]);
+        for (int g = 0; g < 8; g++)
+            for (int k = 0; k < 8; k++)
+                b[k + n * 8][g] = value(halves[8 * g + k]);
     }
     read_c(w, i.in + K / 4 + K / 8, c);
     multiply<K>(a, b, c);
