@@ -22,15 +22,14 @@ DEVICE void hide(const gf_attention_args &a, float (&s)[Keys / 8][4], int query,
                 s[j][e] = LOWEST;
 }
 
-/* Products to scores in base 2 where they are capped; then the unit is 1. */
+/* Products to scores in base 2 where they are capped. */
 template <int Keys> DEVICE void bend(const gf_attention_args &a, float (&s)[Keys / 8][4])
 {
-    const float inner = a.scale / a.cap, outer = a.cap * LOG2E;
 #pragma unroll
     for (int j = 0; j < Keys / 8; j++)
 #pragma unroll
         for (int e = 0; e < 4; e++)
-            s[j][e] = outer * tanh_fast(s[j][e] * inner);
+            s[j][e] = a.outer * tanh_fast(s[j][e] * a.inner);
 }
 
 /* Of one row's share of 4 lanes. */
@@ -47,8 +46,8 @@ DEVICE float four_sum(float x)
 
 /* Scores to exponentials below the rows' maxima so far; what was summed is scaled down to them. */
 template <int Width, int Keys>
-DEVICE void soften(float (&s)[Keys / 8][4], float (&o)[Width / 8][4], float (&top)[2],
-                   float (&sum)[2], float unit)
+DEVICE void soften(const gf_attention_args &a, float (&s)[Keys / 8][4], float (&o)[Width / 8][4],
+                   float (&top)[2], float (&sum)[2])
 {
 #pragma unroll
     for (int r = 0; r < 2; r++) {
@@ -57,13 +56,13 @@ DEVICE void soften(float (&s)[Keys / 8][4], float (&o)[Width / 8][4], float (&to
         for (int j = 0; j < Keys / 8; j++)
             most = fmaxf(most, fmaxf(s[j][2 * r], s[j][2 * r + 1]));
         most = four_max(most);
-        const float fade = exp2_approx((top[r] - most) * unit), shift = most * unit;
+        const float fade = exp2_approx((top[r] - most) * a.unit), shift = most * a.unit;
         top[r] = most;
         sum[r] *= fade;
 #pragma unroll
         for (int j = 0; j < Keys / 8; j++) {
-            s[j][2 * r] = exp2_approx(s[j][2 * r] * unit - shift);
-            s[j][2 * r + 1] = exp2_approx(s[j][2 * r + 1] * unit - shift);
+            s[j][2 * r] = exp2_approx(s[j][2 * r] * a.unit - shift);
+            s[j][2 * r + 1] = exp2_approx(s[j][2 * r + 1] * a.unit - shift);
             sum[r] += s[j][2 * r] + s[j][2 * r + 1];
         }
 #pragma unroll
@@ -100,61 +99,58 @@ DEVICE void finish(const gf_attention_args &a, float (&o)[Rows][Width / 8][4],
     store_tile<Width>(to, a.o_stride, tile, count, a.width, lane, WARP);
 }
 
-/* Rows that belong to no span. */
-DEVICE void clear_queries(const gf_attention_args &a, int first, int count, int head)
+DEVICE void clear_queries(const gf_attention_args &a, const part &p)
 {
-    store_zeros(head_of<bf16>(a, a.o, a.o_stride, first, head), a.o_stride, count, a.width);
-    for (int i = (int)threadIdx.x; i < count; i += (int)blockDim.x)
-        a.lse[(int64_t)(first + i) * a.lse_stride + head] = 0.0f;
+    store_zeros(head_of<bf16>(a, a.o, a.o_stride, p.first, p.head), a.o_stride, p.count, a.width);
+    for (int i = (int)threadIdx.x; i < p.count; i += (int)blockDim.x)
+        a.lse[(int64_t)(p.first + i) * a.lse_stride + p.head] = 0.0f;
 }
 
 template <int Width, int Warps, int Rows, int Keys> DEVICE void forward(const gf_attention_args &a)
 {
-    constexpr int queries = Warps * Rows * 16, split = GF_TILE / queries, threads = Warps * WARP;
+    constexpr int queries = Warps * Rows * 16, threads = Warps * WARP;
     constexpr uint32_t block_bytes = Keys * Width * 2;
     extern __shared__ __align__(128) unsigned char shared[];
-    if (blockIdx.y >= (unsigned)a.work->tiles)
+    __shared__ part kept; /* p: the loop has no registers for it */
+    part p;
+    if (!find_part(p, a, false, queries))
         return;
-    const gf_row_tile tile = *query_tile(a.work, blockIdx.y);
-    const int head = (int)blockIdx.x / split, skip = (int)blockIdx.x % split * queries;
-    const int count = min(tile.count - skip, queries), first = tile.first + skip;
-    if (count <= 0)
-        return;
-    if (tile.span < 0) {
-        clear_queries(a, first, count, head);
+    if (p.filler) {
+        clear_queries(a, p);
         return;
     }
-    const gf_row_span span = span_of(a.work, tile);
-    const int position = span.kv_len - span.len + tile.at + skip; /* of the first query */
-    const int begin = first_key(a, position) / Keys, end = (position + count - 1) / Keys + 1;
+    if (threadIdx.x == 0)
+        kept = p;
+    const int begin = first_key(a, p.position) / Keys;
+    const int end = (p.position + p.count - 1) / Keys + 1;
     const int lane = (int)threadIdx.x % WARP, own = (int)threadIdx.x / WARP * Rows * 16;
-    const bf16 *k = head_of<bf16>(a, a.k, a.k_stride, span.kv_start, head / a.share);
-    const bf16 *v = head_of<bf16>(a, a.v, a.v_stride, span.kv_start, head / a.share);
+    const int group = p.head / a.share;
 
     const uint32_t sq = shared_address(shared), sk = sq + queries * Width * 2;
     const uint32_t sv = sk + 2 * block_bytes;
-    load_tile<Width, queries, threads>(sq, head_of<bf16>(a, a.q, a.q_stride, first, head),
-                                       a.q_stride, count, a.width, (int)threadIdx.x);
+    load_tile<Width, queries, threads>(sq, head_of<bf16>(a, a.q, a.q_stride, p.first, p.head),
+                                       a.q_stride, p.count, a.width, (int)threadIdx.x);
     float o[Rows][Width / 8][4] = {}, top[Rows][2], sum[Rows][2] = {};
 #pragma unroll
     for (int i = 0; i < Rows; i++)
         top[i][0] = top[i][1] = LOWEST;
-    const float unit = a.cap > 0.0f ? 1.0f : a.scale * LOG2E;
     for (int n = begin - 1; n < end; n++) {
         /* block n has arrived; what the next overwrites was read before this barrier */
         cp_async_wait<0>();
         __syncthreads();
         if (n + 1 < end) {
-            const int key = (n + 1) * Keys, left = span.kv_len - key;
+            const int key = (n + 1) * Keys, left = kept.span.kv_len - key;
             const uint32_t half = ((n + 1) & 1) * block_bytes;
-            load_tile<Width, Keys, threads>(sk + half, k + (int64_t)key * a.k_stride, a.k_stride,
-                                            left, a.width, (int)threadIdx.x);
-            load_tile<Width, Keys, threads>(sv + half, v + (int64_t)key * a.v_stride, a.v_stride,
-                                            left, a.width, (int)threadIdx.x);
+            load_tile<Width, Keys, threads>(
+                sk + half, head_of<bf16>(a, a.k, a.k_stride, kept.span.kv_start + key, group),
+                a.k_stride, left, a.width, (int)threadIdx.x);
+            load_tile<Width, Keys, threads>(
+                sv + half, head_of<bf16>(a, a.v, a.v_stride, kept.span.kv_start + key, group),
+                a.v_stride, left, a.width, (int)threadIdx.x);
             cp_async_commit();
         }
-        const int query = position + own, key = n * Keys;
-        if (n < begin || own >= count || key > query + Rows * 16 - 1 ||
+        const int query = kept.position + own, key = n * Keys;
+        if (n < begin || own >= kept.count || key > query + Rows * 16 - 1 ||
             key + Keys - 1 < first_key(a, query))
             continue; /* the warp sees none of it */
         const uint32_t half = (n & 1) * block_bytes;
@@ -168,15 +164,15 @@ template <int Width, int Warps, int Rows, int Keys> DEVICE void forward(const gf
                 bend<Keys>(a, s[i]);
             if (!all)
                 hide<Keys>(a, s[i], query + i * 16, key, lane);
-            soften<Width, Keys>(s[i], o[i], top[i], sum[i], unit);
+            soften<Width, Keys>(a, s[i], o[i], top[i], sum[i]);
         }
         multiply_sums<Width, Rows, Keys, Width>(o, s, rows_at<Width>(sv + half, lane));
     }
-    if (own < count)
+    if (own < kept.count)
         finish<Width, Rows>(a, o, top, sum, shared + own * Width * 2,
-                            head_of<bf16>(a, a.o, a.o_stride, first + own, head),
-                            a.lse + (int64_t)(first + own) * a.lse_stride + head,
-                            min(count - own, Rows * 16), lane);
+                            head_of<bf16>(a, a.o, a.o_stride, kept.first + own, kept.head),
+                            a.lse + (int64_t)(kept.first + own) * a.lse_stride + kept.head,
+                            min(kept.count - own, Rows * 16), lane);
 }
 
 /* Width, warps, 16s of queries a warp, keys of a block: PERFORMANCE 3.2. Shared memory: kernels/

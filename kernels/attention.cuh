@@ -24,32 +24,55 @@
 /* ---- the row ------------------------------------------------------------------------------------
  */
 
-DEVICE const gf_row_tile *query_tile(const gf_row_header *work, unsigned i)
+/* A block's rows: of q, or of k and v, of one head. */
+struct part {
+    gf_row_span span; /* not of filler */
+    int head;         /* of q, or of k and v */
+    int first, count; /* rows */
+    int position;     /* of the first, among its span's keys */
+    bool filler;
+};
+
+/* Finds all but the head: rows [skip, skip + rows) of the tile blockIdx.y. False: there are none.
+ */
+DEVICE bool find_rows(part &p, const gf_attention_args &a, bool of_keys, int skip, int rows)
 {
-    return (const gf_row_tile *)((const char *)work + work->query_at) + i;
+    const gf_row_header *work = a.work;
+    if (blockIdx.y >= (unsigned)work->tiles)
+        return false;
+    const uint32_t list = of_keys ? work->key_at : work->query_at;
+    const gf_row_tile tile = ((const gf_row_tile *)((const char *)work + list))[blockIdx.y];
+    p.first = tile.first + skip;
+    p.count = min(tile.count - skip, rows);
+    p.filler = tile.span < 0;
+    if (p.filler || p.count <= 0)
+        return p.count > 0;
+    p.span = ((const gf_row_span *)((const char *)work + work->span_at))[tile.span];
+    p.position = p.span.kv_len - p.span.len + tile.at + skip;
+    return true;
 }
-DEVICE const gf_row_tile *key_tile(const gf_row_header *work, unsigned i)
+
+/* The same where GF_TILE / rows blocks along x share a tile of a head. */
+DEVICE bool find_part(part &p, const gf_attention_args &a, bool of_keys, int rows)
 {
-    return (const gf_row_tile *)((const char *)work + work->key_at) + i;
-}
-DEVICE gf_row_span span_of(const gf_row_header *work, gf_row_tile tile)
-{
-    return ((const gf_row_span *)((const char *)work + work->span_at))[tile.span];
+    const int split = GF_TILE / rows;
+    p.head = (int)blockIdx.x / split;
+    return find_rows(p, a, of_keys, (int)blockIdx.x % split * rows, rows);
 }
 
 /* First key that a query at `position` sees; the last is `position` itself. */
 DEVICE int first_key(const gf_attention_args &a, int position)
 {
-    return a.window > 0 ? max(0, position - a.window + 1) : 0;
+    return max(0, position - a.window + 1);
 }
 /* Past the last of `queries` that sees a key at `position`; the first is `position` itself. */
 DEVICE int query_end(const gf_attention_args &a, int position, int queries)
 {
-    return a.window > 0 && a.window < queries - position ? position + a.window : queries;
+    return a.window < queries - position ? position + a.window : queries;
 }
 DEVICE bool is_hidden(const gf_attention_args &a, int query, int key)
 {
-    return key > query || (a.window > 0 && query - key >= a.window);
+    return (key > query) | (query - key >= a.window); /* no branch */
 }
 
 /* ---- a score ------------------------------------------------------------------------------------

@@ -90,7 +90,7 @@ template <typename T> DEVICE void join(softmax &to, const softmax &from)
         to.o[i] = to.o[i] * f + from.o[i] * g;
 }
 
-template <typename T> DEVICE softmax from_lane(const softmax &x, int other)
+DEVICE softmax from_lane(const softmax &x, int other)
 {
     softmax y;
     y.top = __shfl_xor_sync(ALL_LANES, x.top, other);
@@ -202,9 +202,9 @@ DEVICE void put_together(const gf_attention_args &a, const parts &x, int h, T *o
 template <typename T> DEVICE void decode(const gf_attention_args &a)
 {
     __shared__ parts shared;
-    if (blockIdx.y >= (unsigned)a.work->tiles)
+    part p;
+    if (!find_rows(p, a, false, 0, GF_TILE))
         return;
-    const gf_row_tile tile = *query_tile(a.work, blockIdx.y);
     const int cuts = (a.share + HEADS - 1) / HEADS, group = (int)blockIdx.x / cuts;
     const int cut = (int)blockIdx.x % cuts * HEADS, heads = min(a.share - cut, HEADS);
     const int head0 = group * a.share + cut;
@@ -212,31 +212,30 @@ template <typename T> DEVICE void decode(const gf_attention_args &a)
     while (lanes * 8 < a.width)
         lanes *= 2;
     const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
-    for (int r = (int)blockIdx.z; r < tile.count; r += (int)gridDim.z) {
-        T *const o = head_of<T>(a, a.o, a.o_stride, tile.first + r, head0);
-        float *const lse = a.lse + (int64_t)(tile.first + r) * a.lse_stride + head0;
-        if (tile.span < 0) {
+    for (int r = (int)blockIdx.z; r < p.count; r += (int)gridDim.z) {
+        T *const o = head_of<T>(a, a.o, a.o_stride, p.first + r, head0);
+        float *const lse = a.lse + (int64_t)(p.first + r) * a.lse_stride + head0;
+        if (p.filler) {
             store_zeros(o, 0, 1, heads * a.width);
             if ((int)threadIdx.x < heads)
                 lse[threadIdx.x] = 0.0f;
             continue;
         }
-        const gf_row_span span = span_of(a.work, tile);
         float q[HEADS][8];
         softmax x[HEADS];
 #pragma unroll
         for (int h = 0; h < HEADS; h++) {
-            load_columns(q[h], head_of<T>(a, a.q, a.q_stride, tile.first + r, head0 + h),
-                         lane % lanes, lanes, a.width, h < heads);
+            load_columns(q[h], head_of<T>(a, a.q, a.q_stride, p.first + r, head0 + h), lane % lanes,
+                         lanes, a.width, h < heads);
             x[h] = {LOWEST, 0.0f, {}};
         }
-        walk_keys<T>(a, x, q, head_of<T>(a, a.k, a.k_stride, span.kv_start, group),
-                     head_of<T>(a, a.v, a.v_stride, span.kv_start, group),
-                     span.kv_len - span.len + tile.at + r, heads, lanes);
+        walk_keys<T>(a, x, q, head_of<T>(a, a.k, a.k_stride, p.span.kv_start, group),
+                     head_of<T>(a, a.v, a.v_stride, p.span.kv_start, group), p.position + r, heads,
+                     lanes);
 #pragma unroll
         for (int h = 0; h < HEADS; h++) {
             for (int other = lanes; other < WARP; other *= 2)
-                join<T>(x[h], from_lane<T>(x[h], other));
+                join<T>(x[h], from_lane(x[h], other));
             if (lane == 0) {
                 shared.top[h][warp] = x[h].top;
                 shared.sum[h][warp] = x[h].sum;

@@ -24,13 +24,11 @@ template <int Rows> struct f32_shape {
 template <int Rows>
 DEVICE void load_rows(float *to, const float *from, int stride, int count, int width)
 {
-    const int chunks = width / 4;
-    for (int at = (int)threadIdx.x; at < Rows * chunks; at += THREADS) {
-        const int row = at / chunks, column = at % chunks * 4;
-        const bool there = row < count;
-        cp_async16(shared_address(to + row * (width + 4) + column),
-                   from + (there ? row * stride + column : 0), there ? 16 : 0);
-    }
+    const int chunk = (int)threadIdx.x % 8 * 4;
+    for (int row = (int)threadIdx.x / 8; row < Rows; row += THREADS / 8)
+        for (int column = chunk; column < width; column += 32)
+            cp_async16(shared_address(to + row * (width + 4) + column),
+                       from + (row < count ? row * stride + column : 0), row < count ? 16 : 0);
 }
 
 /* Waits for what was copied, of all threads. */
@@ -170,39 +168,34 @@ template <int Rows> DEVICE void forward(const gf_attention_args &a)
 {
     typedef f32_shape<Rows> shape;
     extern __shared__ __align__(16) float f32_shared[];
-    if (blockIdx.y >= (unsigned)a.work->tiles)
+    part p;
+    if (!find_part(p, a, false, Rows))
         return;
-    const gf_row_tile tile = *query_tile(a.work, blockIdx.y);
-    const int head = (int)blockIdx.x / shape::split, skip = (int)blockIdx.x % shape::split * Rows;
-    const int count = min(tile.count - skip, Rows), first = tile.first + skip;
-    if (count <= 0)
-        return;
-    float *const to = head_of<float>(a, a.o, a.o_stride, first, head);
-    float *const lse = a.lse + (int64_t)first * a.lse_stride + head;
-    if (tile.span < 0) {
-        store_zeros(to, a.o_stride, count, a.width);
-        if ((int)threadIdx.x < count)
+    float *const to = head_of<float>(a, a.o, a.o_stride, p.first, p.head);
+    float *const lse = a.lse + (int64_t)p.first * a.lse_stride + p.head;
+    if (p.filler) {
+        store_zeros(to, a.o_stride, p.count, a.width);
+        if ((int)threadIdx.x < p.count)
             lse[(int)threadIdx.x * a.lse_stride] = 0.0f;
         return;
     }
-    const gf_row_span span = span_of(a.work, tile);
-    const int position = span.kv_len - span.len + tile.at + skip; /* of the first query */
-    const int begin = first_key(a, position) / Rows, end = (position + count - 1) / Rows + 1;
+    const int begin = first_key(a, p.position) / Rows;
+    const int end = (p.position + p.count - 1) / Rows + 1;
     const int row = (int)threadIdx.x / 8 * shape::own, chunk = (int)threadIdx.x % 8;
     const int pitch = a.width + 4;
-    const float *k = head_of<float>(a, a.k, a.k_stride, span.kv_start, head / a.share);
-    const float *v = head_of<float>(a, a.v, a.v_stride, span.kv_start, head / a.share);
+    const float *k = head_of<float>(a, a.k, a.k_stride, p.span.kv_start, p.head / a.share);
+    const float *v = head_of<float>(a, a.v, a.v_stride, p.span.kv_start, p.head / a.share);
 
     float *const sq = f32_shared, *const sk = sq + Rows * pitch, *const sv = sk + Rows * pitch;
-    float *const p = sv + Rows * pitch + row * shape::pitch;
-    load_rows<Rows>(sq, head_of<float>(a, a.q, a.q_stride, first, head), a.q_stride, count,
+    float *const scores = sv + Rows * pitch + row * shape::pitch;
+    load_rows<Rows>(sq, head_of<float>(a, a.q, a.q_stride, p.first, p.head), a.q_stride, p.count,
                     a.width);
     float o[shape::own][shape::chunks][4] = {}, top[shape::own], sum[shape::own] = {};
 #pragma unroll
     for (int r = 0; r < shape::own; r++)
         top[r] = LOWEST;
     for (int n = begin; n < end; n++) {
-        const int key = n * Rows, left = span.kv_len - key;
+        const int key = n * Rows, left = p.span.kv_len - key;
         load_rows<Rows>(sk, k + (int64_t)key * a.k_stride, a.k_stride, left, a.width);
         load_rows<Rows>(sv, v + (int64_t)key * a.v_stride, a.v_stride, left, a.width);
         arrive();
@@ -210,10 +203,10 @@ template <int Rows> DEVICE void forward(const gf_attention_args &a)
         dot<Rows>(s, sq + row * pitch, sk + chunk * pitch, a.width);
 #pragma unroll
         for (int r = 0; r < shape::own; r++)
-            soften<Rows>(a, s[r], o[r], top[r], sum[r], p + r * shape::pitch + chunk,
-                         position + row + r, key + chunk);
+            soften<Rows>(a, s[r], o[r], top[r], sum[r], scores + r * shape::pitch + chunk,
+                         p.position + row + r, key + chunk);
         __syncwarp();
-        add_rows<Rows>(o, p, sv, chunk, a.width);
+        add_rows<Rows>(o, scores, sv, chunk, a.width);
         __syncthreads();
     }
     float factor[shape::own];
@@ -221,10 +214,10 @@ template <int Rows> DEVICE void forward(const gf_attention_args &a)
     for (int r = 0; r < shape::own; r++) {
         const float all = eight_sum(sum[r]);
         factor[r] = 1.0f / all;
-        if (chunk == 0 && row + r < count)
+        if (chunk == 0 && row + r < p.count)
             lse[(row + r) * a.lse_stride] = top[r] + logf(all);
     }
-    store_rows<Rows>(to + row * a.o_stride, a.o_stride, o, factor, count - row, chunk, a.width);
+    store_rows<Rows>(to + row * a.o_stride, a.o_stride, o, factor, p.count - row, chunk, a.width);
 }
 
 /* ---- backward -----------------------------------------------------------------------------------
@@ -240,22 +233,18 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     attention_delta_f32(const __grid_constant__ gf_attention_args a)
 {
     __shared__ __align__(16) float rows[2][THREADS][DELTA_COLUMNS + 4];
-    if (blockIdx.y >= (unsigned)a.work->tiles)
-        return;
-    const gf_row_tile tile = *query_tile(a.work, blockIdx.y);
-    const int skip = (int)blockIdx.z * DELTA_ROWS, first = tile.first + skip;
-    const int count = min(tile.count - skip, DELTA_ROWS);
-    if (count <= 0)
+    part p;
+    if (!find_rows(p, a, false, (int)blockIdx.z * DELTA_ROWS, DELTA_ROWS))
         return;
     const int head0 = (int)blockIdx.x * DELTA_HEADS, chunk = (int)threadIdx.x % 8 * 4;
     const int row = (int)threadIdx.x / DELTA_HEADS, head = head0 + (int)threadIdx.x % DELTA_HEADS;
     float sum = 0.0f;
-    for (int k = 0; k < a.width && tile.span >= 0; k += DELTA_COLUMNS) {
+    for (int k = 0; k < a.width && !p.filler; k += DELTA_COLUMNS) {
         for (int i = (int)threadIdx.x / 8; i < THREADS; i += THREADS / 8) {
             const int r = i / DELTA_HEADS, h = head0 + i % DELTA_HEADS;
-            const int bytes = r < count && h < a.heads && k + chunk < a.width ? 16 : 0;
+            const int bytes = r < p.count && h < a.heads && k + chunk < a.width ? 16 : 0;
             const int64_t column = bytes ? h * a.width + k + chunk : 0;
-            const int64_t at = bytes ? first + r : first;
+            const int64_t at = bytes ? p.first + r : p.first;
             cp_async16(shared_address(&rows[0][i][chunk]),
                        (float *)a.d_o + at * a.d_o_stride + column, bytes);
             cp_async16(shared_address(&rows[1][i][chunk]), (float *)a.o + at * a.o_stride + column,
@@ -272,8 +261,8 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         }
         __syncthreads();
     }
-    if (row < count && head < a.heads)
-        a.delta[(int64_t)(first + row) * a.delta_stride + head] = sum;
+    if (row < p.count && head < a.heads)
+        a.delta[(int64_t)(p.first + row) * a.delta_stride + head] = sum;
 }
 
 /* Products of q and k and of d_o and v to P and dS (without the scale), 0 where hidden. */
@@ -323,35 +312,29 @@ template <int Rows> DEVICE void backward_keys(const gf_attention_args &a)
 {
     typedef f32_shape<Rows> shape;
     extern __shared__ __align__(16) float f32_shared[];
-    if (blockIdx.y >= (unsigned)a.work->tiles)
+    part p;
+    if (!find_part(p, a, true, Rows))
         return;
-    const gf_row_tile tile = *key_tile(a.work, blockIdx.y);
-    const int group = (int)blockIdx.x / shape::split, skip = (int)blockIdx.x % shape::split * Rows;
-    const int count = min(tile.count - skip, Rows), first = tile.first + skip;
-    if (count <= 0)
-        return;
-    float *const dk_out = head_of<float>(a, a.dk, a.dk_stride, first, group);
-    float *const dv_out = head_of<float>(a, a.dv, a.dv_stride, first, group);
-    if (tile.span < 0) {
-        store_zeros(dk_out, a.dk_stride, count, a.width);
-        store_zeros(dv_out, a.dv_stride, count, a.width);
+    float *const dk_out = head_of<float>(a, a.dk, a.dk_stride, p.first, p.head);
+    float *const dv_out = head_of<float>(a, a.dv, a.dv_stride, p.first, p.head);
+    if (p.filler) {
+        store_zeros(dk_out, a.dk_stride, p.count, a.width);
+        store_zeros(dv_out, a.dv_stride, p.count, a.width);
         return;
     }
-    const gf_row_span span = span_of(a.work, tile);
-    const int position = tile.at + skip; /* of the first key */
-    const int begin = position / Rows;
-    const int end = (query_end(a, position + count - 1, span.len) + Rows - 1) / Rows;
+    const int begin = p.position / Rows;
+    const int end = (query_end(a, p.position + p.count - 1, p.span.len) - 1) / Rows + 1;
     const int row = (int)threadIdx.x / 8 * shape::own, chunk = (int)threadIdx.x % 8;
     const int pitch = a.width + 4;
     const f32_backward<Rows> at(f32_shared, a.width); /* tiles: k, v, q, d_o */
-    load_rows<Rows>(at.tile[0], head_of<float>(a, a.k, a.k_stride, first, group), a.k_stride, count,
-                    a.width);
-    load_rows<Rows>(at.tile[1], head_of<float>(a, a.v, a.v_stride, first, group), a.v_stride, count,
-                    a.width);
+    load_rows<Rows>(at.tile[0], head_of<float>(a, a.k, a.k_stride, p.first, p.head), a.k_stride,
+                    p.count, a.width);
+    load_rows<Rows>(at.tile[1], head_of<float>(a, a.v, a.v_stride, p.first, p.head), a.v_stride,
+                    p.count, a.width);
     float dk[shape::own][shape::chunks][4] = {}, dv[shape::own][shape::chunks][4] = {};
-    for (int head = group * a.share; head < (group + 1) * a.share; head++)
+    for (int head = p.head * a.share; head < (p.head + 1) * a.share; head++)
         for (int n = begin; n < end; n++) {
-            const int query = n * Rows, left = span.len - query, from = span.start + query;
+            const int query = n * Rows, left = p.span.len - query, from = p.span.start + query;
             load_rows<Rows>(at.tile[2], head_of<float>(a, a.q, a.q_stride, from, head), a.q_stride,
                             left, a.width);
             load_rows<Rows>(at.tile[3], head_of<float>(a, a.d_o, a.d_o_stride, from, head),
@@ -367,7 +350,7 @@ template <int Rows> DEVICE void backward_keys(const gf_attention_args &a)
                 for (int c = 0; c < shape::columns; c++) {
                     const int column = chunk + 8 * c;
                     to_slope(a, s[r][c], d[r][c], at.numbers[column], at.numbers[Rows + column],
-                             column >= left || is_hidden(a, query + column, position + row + r));
+                             column >= left || is_hidden(a, query + column, p.position + row + r));
                     at.p[(row + r) * shape::pitch + column] = s[r][c];
                     at.ds[(row + r) * shape::pitch + column] = d[r][c];
                 }
@@ -382,43 +365,39 @@ template <int Rows> DEVICE void backward_keys(const gf_attention_args &a)
         scale[r] = a.scale;
         one[r] = 1.0f;
     }
-    store_rows<Rows>(dk_out + row * a.dk_stride, a.dk_stride, dk, scale, count - row, chunk,
+    store_rows<Rows>(dk_out + row * a.dk_stride, a.dk_stride, dk, scale, p.count - row, chunk,
                      a.width);
-    store_rows<Rows>(dv_out + row * a.dv_stride, a.dv_stride, dv, one, count - row, chunk, a.width);
+    store_rows<Rows>(dv_out + row * a.dv_stride, a.dv_stride, dv, one, p.count - row, chunk,
+                     a.width);
 }
 
 template <int Rows> DEVICE void backward_queries(const gf_attention_args &a)
 {
     typedef f32_shape<Rows> shape;
     extern __shared__ __align__(16) float f32_shared[];
-    if (blockIdx.y >= (unsigned)a.work->tiles)
+    part p;
+    if (!find_part(p, a, false, Rows))
         return;
-    const gf_row_tile tile = *query_tile(a.work, blockIdx.y);
-    const int head = (int)blockIdx.x / shape::split, skip = (int)blockIdx.x % shape::split * Rows;
-    const int count = min(tile.count - skip, Rows), first = tile.first + skip;
-    if (count <= 0)
-        return;
-    float *const to = head_of<float>(a, a.dq, a.dq_stride, first, head);
-    if (tile.span < 0) {
-        store_zeros(to, a.dq_stride, count, a.width);
+    float *const to = head_of<float>(a, a.dq, a.dq_stride, p.first, p.head);
+    if (p.filler) {
+        store_zeros(to, a.dq_stride, p.count, a.width);
         return;
     }
-    const gf_row_span span = span_of(a.work, tile);
-    const int position = tile.at + skip; /* of the first query */
-    const int begin = first_key(a, position) / Rows, end = (position + count - 1) / Rows + 1;
+    const int begin = first_key(a, p.position) / Rows;
+    const int end = (p.position + p.count - 1) / Rows + 1;
     const int row = (int)threadIdx.x / 8 * shape::own, chunk = (int)threadIdx.x % 8;
     const int pitch = a.width + 4;
-    const float *k = head_of<float>(a, a.k, a.k_stride, span.start, head / a.share);
-    const float *v = head_of<float>(a, a.v, a.v_stride, span.start, head / a.share);
+    const float *k = head_of<float>(a, a.k, a.k_stride, p.span.start, p.head / a.share);
+    const float *v = head_of<float>(a, a.v, a.v_stride, p.span.start, p.head / a.share);
     const f32_backward<Rows> at(f32_shared, a.width); /* tiles: q, d_o, k, v */
-    load_rows<Rows>(at.tile[0], head_of<float>(a, a.q, a.q_stride, first, head), a.q_stride, count,
-                    a.width);
-    load_rows<Rows>(at.tile[1], head_of<float>(a, a.d_o, a.d_o_stride, first, head), a.d_o_stride,
-                    count, a.width);
-    load_numbers<Rows>(a, at.numbers, first, count, head);
+    load_rows<Rows>(at.tile[0], head_of<float>(a, a.q, a.q_stride, p.first, p.head), a.q_stride,
+                    p.count, a.width);
+    load_rows<Rows>(at.tile[1], head_of<float>(a, a.d_o, a.d_o_stride, p.first, p.head),
+                    a.d_o_stride, p.count, a.width);
+    load_numbers<Rows>(a, at.numbers, p.first, p.count, p.head);
     float dq[shape::own][shape::chunks][4] = {};
     for (int n = begin; n < end; n++) {
-        const int key = n * Rows, left = span.len - key;
+        const int key = n * Rows, left = p.span.len - key;
         load_rows<Rows>(at.tile[2], k + (int64_t)key * a.k_stride, a.k_stride, left, a.width);
         load_rows<Rows>(at.tile[3], v + (int64_t)key * a.v_stride, a.v_stride, left, a.width);
         arrive();
@@ -431,7 +410,7 @@ template <int Rows> DEVICE void backward_queries(const gf_attention_args &a)
             for (int c = 0; c < shape::columns; c++) {
                 const int column = chunk + 8 * c;
                 to_slope(a, s[r][c], d[r][c], at.numbers[row + r], at.numbers[Rows + row + r],
-                         is_hidden(a, position + row + r, key + column));
+                         is_hidden(a, p.position + row + r, key + column));
                 at.ds[(row + r) * shape::pitch + column] = d[r][c];
             }
         __syncwarp();
@@ -442,22 +421,22 @@ template <int Rows> DEVICE void backward_queries(const gf_attention_args &a)
 #pragma unroll
     for (int r = 0; r < shape::own; r++)
         scale[r] = a.scale;
-    store_rows<Rows>(to + row * a.dq_stride, a.dq_stride, dq, scale, count - row, chunk, a.width);
+    store_rows<Rows>(to + row * a.dq_stride, a.dq_stride, dq, scale, p.count - row, chunk, a.width);
 }
 
 /* Shared memory: kernels/cuda/launch_attention.c. */
 #define KERNELS(width, rows)                                                                       \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1)                                       \
         attention_fwd_f32_##width(const __grid_constant__ gf_attention_args a)                     \
     {                                                                                              \
         forward<rows>(a);                                                                          \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1)                                       \
         attention_dkv_f32_##width(const __grid_constant__ gf_attention_args a)                     \
     {                                                                                              \
         backward_keys<rows>(a);                                                                    \
     }                                                                                              \
-    extern "C" __global__ void __launch_bounds__(THREADS)                                          \
+    extern "C" __global__ void __launch_bounds__(THREADS, 1)                                       \
         attention_dq_f32_##width(const __grid_constant__ gf_attention_args a)                      \
     {                                                                                              \
         backward_queries<rows>(a);                                                                 \

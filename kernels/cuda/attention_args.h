@@ -16,8 +16,11 @@ typedef struct {
     int32_t heads;  /* H */
     int32_t share;  /* H / G */
     int32_t width;  /* K */
-    int32_t window; /* 0: none */
+    int32_t window; /* INT32_MAX: none */
     float scale, cap;
+    /* In base 2, so that kernels need no registers for them: an exponential is 2^(unit * x), x the
+     * product or, with a cap, outer * tanh(inner * product), and unit 1; without one outer is 0. */
+    float unit, inner, outer;
 } gf_attention_args;
 
 #endif

@@ -80,9 +80,10 @@ static launch launch_of(part p, gf_dtype type, int64_t width, int64_t heads, uns
         const tiling *t = tiling_of(width);
         const int walked = p == FORWARD ? t->fwd_keys : p == KEYS ? t->dkv_queries : t->dq_keys;
         own = p == FORWARD ? t->fwd_queries : p == KEYS ? t->dkv_keys : t->dq_queries;
-        /* q, or k and v, or q and d_o; two stages of two tensors; lse and delta */
+        /* q, or k and v, or q and d_o; two stages of two tensors; lse and delta, for keys twice and
+         * of 4 heads (struct numbers_of) */
         l.shared = (size_t)((p == FORWARD ? own : 2 * own) + 4 * walked) * (size_t)t->width * 2;
-        l.shared += p == FORWARD ? 0 : p == KEYS ? (size_t)walked * 16 : (size_t)own * 8;
+        l.shared += p == FORWARD ? 0 : p == KEYS ? 64 * ((size_t)walked + 8) : (size_t)own * 8;
         l.threads = p == KEYS ? KEYS_THREADS : SMALL_THREADS;
         name(&l, what[p], type, t->width);
     }
@@ -94,6 +95,8 @@ static gf_status run(gf_backend *be, const char *module, const launch *l, gf_att
 {
     return GF_LAUNCH(be, module, l->kernel, l->grid, ((gf_dim){l->threads, 1, 1}), l->shared, a);
 }
+
+#define LOG2E 1.44269504088896341f
 
 /* ---- what the kernels take -------------------------------------------------------------- */
 
@@ -134,7 +137,6 @@ static gf_status want(gf_backend *be, const char *op, gf_tensor q, const gf_span
 static gf_attention_args args_of(gf_tensor o, gf_tensor lse, gf_tensor q, gf_tensor k, gf_tensor v,
                                  const gf_spans *row, float scale, int64_t window, float cap)
 {
-    const int64_t most = window < INT32_MAX ? window : 0; /* no row is that long */
     return (gf_attention_args){.work = row->work.data,
                                .q = q.data,
                                .k = k.data,
@@ -149,9 +151,13 @@ static gf_attention_args args_of(gf_tensor o, gf_tensor lse, gf_tensor q, gf_ten
                                .heads = (int32_t)q.dim[1],
                                .share = (int32_t)(q.dim[1] / k.dim[1]),
                                .width = (int32_t)q.dim[2],
-                               .window = most > 0 ? (int32_t)most : 0,
+                               .window =
+                                   window > 0 && window < INT32_MAX ? (int32_t)window : INT32_MAX,
                                .scale = scale,
-                               .cap = cap};
+                               .cap = cap,
+                               .unit = cap > 0.0f ? 1.0f : scale * LOG2E,
+                               .inner = cap > 0.0f ? scale / cap : 0.0f,
+                               .outer = cap > 0.0f ? cap * LOG2E : 0.0f};
 }
 
 /* ---- forward ---------------------------------------------------------------------------- */
