@@ -318,7 +318,7 @@ def main():
         print("budgets: better than the table: tools/budgets.py --update")
     missing = {arch for _, _, arch in table} - built
     note = f" ({', '.join(sorted(missing))} not in this build)" if missing else ""
-    print(f"budgets: {len(rows)} kernels, {len(errors)} worse{note}")
+    print(f"budgets: {len(rows)} kernels, {len(errors)} errors{note}")
     return 1 if errors else 0
 
 
