@@ -1,8 +1,11 @@
 /* roofline.c - what the machine can do at best: multiply-adds on registers alone, and copying. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
+#include "device.h"
+#include "gpus.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -159,8 +162,36 @@ static double copy_rate(gf_backend *be, double seconds)
     return best;
 }
 
+/* A GPU: what a copy and a large product reach. */
+static int device_roofline(const bench_options *o)
+{
+    bench_device d;
+    bench_clocks clocks;
+    if (!bench_device_open(&d, o))
+        return 2;
+    bench_clocks_start(&d, &clocks);
+    const gf_status st = bench_device_ceiling(&d, o, o->shape && strcmp(o->shape, "tiny") == 0);
+    if (st == GF_OK) {
+        const bench_gpu *g = bench_find_gpu(gf_backend_device(&d.be)->name);
+        bench_value v[16] = {
+            {"copy_gb_s", NULL, d.ceiling.copy * 1e-9, 1},
+            {"gemm_tf", NULL, d.ceiling.gemm * 1e-12, 2},
+            {"of_sheet_%", NULL, g ? 100 * d.ceiling.gemm / g->peak : 0, 1},
+            {"of_copy_%", NULL, g ? 100 * d.ceiling.copy / g->copy : 0, 1},
+        };
+        const int n = 4 + bench_clocks_stop(&d, &clocks, v + 4);
+        bench_print(o, "roofline", v, n);
+    } else {
+        fprintf(stderr, "bench: %s\n", d.be.err.text);
+    }
+    bench_device_close(&d);
+    return gf_exit_code(st);
+}
+
 int bench_roofline(const bench_options *o)
 {
+    if (o->device != BENCH_CPU)
+        return device_roofline(o);
     static const char *const isas[] = {"plain", "avx2", "avx512", "avx512bf16"};
     int counts[2];
     const int n = bench_threads(o, counts);

@@ -47,6 +47,7 @@ extern "C" __global__ void __launch_bounds__(256)
     }
     /* the odd last one, or all */
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
+#pragma unroll 1
     for (int64_t i = 2 * pairs + (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step)
         update(value[i], m[i], v[i], g[i], a);
 }

@@ -177,19 +177,20 @@ template <int U, typename T> DEVICE void store(T *p, const float (&v)[U], int64_
         store_some(p, v, left);
 }
 
-/* What is not known before run time goes one by one. */
-template <int U> DEVICE void load(float (&v)[U], either p, int64_t left, bool)
+/* The same, with the type looked at. */
+DEVICE void load(float (&v)[4], either p, int64_t left, bool wide)
 {
-#pragma unroll
-    for (int j = 0; j < U; j++)
-        v[j] = j < left ? get(p, j) : 0.0f;
+    if (p.is_bf16)
+        load(v, (const bf16 *)p.data, left, wide);
+    else
+        load(v, (const float *)p.data, left, wide);
 }
-template <int U> DEVICE void store(either p, const float (&v)[U], int64_t left, bool)
+DEVICE void store(either p, const float (&v)[4], int64_t left, bool wide)
 {
-#pragma unroll
-    for (int j = 0; j < U; j++)
-        if (j < left)
-            put(p, j, v[j]);
+    if (p.is_bf16)
+        store((bf16 *)p.data, v, left, wide);
+    else
+        store((float *)p.data, v, left, wide);
 }
 
 /* ---- sums in one fixed order ----------------------------------------------------------------- */

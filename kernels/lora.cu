@@ -152,8 +152,11 @@ template <typename T, int R>
 DEVICE void write_rows(const float *sums, const gf_lora_product &g, int row0, int rank0)
 {
     constexpr int rows = GF_LORA_ROWS(R), pitch = R + 8, shares = 4 * 16 / rows;
+    const bool wide = g.copy_stride % 4 == 0 && (uint64_t)g.copy % (4 * sizeof(T)) == 0;
     for (int i = threadIdx.x; i < rows * (R / 4); i += GF_LORA_THREADS) {
-        const int row = i / (R / 4), column = i % (R / 4) * 4, rank = rank0 + column;
+        /* rows 0, 2, 1, 3, ...: with 16 ranks, 8 lanes read two of them, from different banks */
+        const int u = i / (R / 4), row = (u & ~3) | (u >> 1 & 1) | (u & 1) << 1;
+        const int column = i % (R / 4) * 4, rank = rank0 + column;
         if (row0 + row >= g.rows || rank >= g.room)
             continue;
         float v[4], more[4];
@@ -170,7 +173,7 @@ DEVICE void write_rows(const float *sums, const gf_lora_product &g, int row0, in
             v[e] = rank + e < g.rank ? v[e] * scale_of(g, rank + e) : 0.0f;
         store_unit((T *)g.tail + (row0 + row) * g.tail_stride + rank, v);
         if (g.copy)
-            store_some((T *)g.copy + (row0 + row) * g.copy_stride + rank, v, g.rank - rank);
+            store((T *)g.copy + (row0 + row) * g.copy_stride + rank, v, g.rank - rank, wide);
     }
 }
 

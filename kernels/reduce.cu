@@ -1,7 +1,7 @@
 /* reduce.cu - the sum of squares of a gradient. Contract: graft/ops.h.
  *
- * Two passes without atomics: a double for every GF_SQUARES elements, then their sum by one block. Who
- * adds what in which order depends on n alone. */
+ * Two passes without atomics: a double for every GF_SQUARES elements, then their sum by one block.
+ * Who adds what in which order depends on n alone. */
 #include "device.cuh"
 
 #define UNDER_WAY 4 /* pairs of a thread that are read at once */
@@ -47,12 +47,11 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 
 /* *total = the sum of n doubles; one block. */
-extern "C" __global__ void __launch_bounds__(1024)
-    add_up(double *total, const double *sum, int64_t n)
+extern "C" __global__ void __launch_bounds__(1024) add_up(double *total, const double *sum, int n)
 {
     __shared__ double part[WARP];
     double mine = 0.0;
-    for (int64_t i = threadIdx.x; i < n; i += blockDim.x)
+    for (int i = threadIdx.x; i < n; i += blockDim.x)
         mine += sum[i];
     const double all = block_sum(mine, part);
     if (threadIdx.x == 0)

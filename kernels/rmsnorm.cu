@@ -8,16 +8,16 @@
 #include "device.cuh"
 
 struct task {
-    int64_t row, head;
+    unsigned row, head;
     int width, wide;
     float eps, offset, inverse; /* inverse: 1 / width */
 };
 
 /* Which of `rows` rows, heads counted, this thread works on; false: none. Threads of a warp agree.
  */
-DEVICE bool find_row(task *n, int64_t rows, int heads)
+DEVICE bool find_row(task *n, unsigned rows, unsigned heads)
 {
-    const int64_t i = (int64_t)blockIdx.x * blockDim.y + threadIdx.y;
+    const unsigned i = blockIdx.x * blockDim.y + threadIdx.y; /* 64-bit division is a call */
     n->row = i / heads;
     n->head = i % heads;
     return i < rows;
@@ -87,12 +87,12 @@ template <typename Y, typename X>
 DEVICE float forward_long(const task &n, Y y, X x, float *w, float *part)
 {
     float v[4], wi[4], sum = 0.0f;
-    for (int64_t i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
+    for (int i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
         load(v, ahead(x, i), n.width - i, n.wide);
         sum = add_squares(sum, v);
     }
     const float r = root(n, row_sum(sum, part));
-    for (int64_t i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
+    for (int i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
         load(v, ahead(x, i), n.width - i, n.wide);
         load(wi, w + i, n.width - i, n.wide);
         scale_unit(v, wi, r, n.offset);
@@ -117,14 +117,14 @@ DEVICE float forward(const task &n, Y y, X x, float *w, float *part)
 
 #define FORWARD(name, how, Y, X)                                                                   \
     extern "C" __global__ void __launch_bounds__(1024)                                             \
-        name(gf_arg y, gf_arg rstd, gf_arg x, float *w, int64_t rows, int heads, int width,        \
-             int wide, float eps, float offset)                                                    \
+        name(gf_arg y, gf_arg rstd, gf_arg x, float *w, unsigned rows, unsigned heads, int width,  \
+             int wide, float eps, float offset, float inverse)                                     \
     {                                                                                              \
         __shared__ float part[WARP];                                                               \
-        task n = {0, 0, width, wide, eps, offset, 1.0f / (float)width};                            \
+        task n = {0, 0, width, wide, eps, offset, inverse};                                        \
         if (!find_row(&n, rows, heads))                                                            \
             return;                                                                                \
-        const int64_t column = n.head * width;                                                     \
+        const int64_t column = (int64_t)n.head * width;                                            \
         const float r = how(n, place<Y>(y, n.row, column), place<X>(x, n.row, column), w, part);   \
         if (threadIdx.x == 0)                                                                      \
             *place<float *>(rstd, n.row, n.head) = r;                                              \
@@ -224,15 +224,15 @@ DEVICE void backward_long(const task &n, const back &b, DX dx, bf16 *rounded, DY
                           float *into, X x, float *part)
 {
     float g[4], hat[4], w[4], sum = 0.0f;
-    for (int64_t i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
+    for (int i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
         load(hat, ahead(x, i), n.width - i, n.wide);
         load(g, ahead(dy, i), n.width - i, n.wide);
         load(w, b.w + i, n.width - i, n.wide);
         sum = add_products(sum, g, hat, w, b.r, n.offset);
     }
     const float mean = row_sum(sum, part) * n.inverse;
-    for (int64_t i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
-        const int64_t left = n.width - i;
+    for (int i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
+        const int left = n.width - i;
         float old[4] = {0.0f, 0.0f, 0.0f, 0.0f};
         load(hat, ahead(x, i), left, n.wide);
         load(g, ahead(dy, i), left, n.wide);
@@ -268,13 +268,14 @@ DEVICE void backward(const task &n, const back &b, DX dx, bf16 *rounded, DY agai
 #define BACKWARD(name, how, DX, DY, X)                                                             \
     extern "C" __global__ void __launch_bounds__(1024)                                             \
         name(gf_arg dx, gf_arg rounded, gf_arg y, gf_arg dy, gf_arg into, gf_arg x, float *w,      \
-             gf_arg rstd, int64_t rows, int heads, int width, int wide, float offset)              \
+             gf_arg rstd, unsigned rows, unsigned heads, int width, int wide, float offset,        \
+             float inverse)                                                                        \
     {                                                                                              \
         __shared__ float part[WARP];                                                               \
-        task n = {0, 0, width, wide, 0.0f, offset, 1.0f / (float)width};                           \
+        task n = {0, 0, width, wide, 0.0f, offset, inverse};                                       \
         if (!find_row(&n, rows, heads))                                                            \
             return;                                                                                \
-        const int64_t at = n.head * width;                                                         \
+        const int64_t at = (int64_t)n.head * width;                                                \
         const back b = {w, *place<float *>(rstd, n.row, n.head), into.data != nullptr,             \
                         rounded.data != nullptr, y.data != nullptr};                               \
         how(n, b, place<DX>(dx, n.row, at), place<bf16 *>(rounded, n.row, at),                     \

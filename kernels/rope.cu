@@ -6,55 +6,72 @@
 #include "device.cuh"
 
 /* The CPU's operations, one rounding each: the same bits. */
-DEVICE void turn_unit(float (&low)[4], float (&high)[4], const float (&c)[4], const float (&s)[4])
+DEVICE void turn(float &low, float &high, float c, float s)
 {
-#pragma unroll
-    for (int j = 0; j < 4; j++) {
-        const float a = low[j], b = high[j];
-        low[j] = __fsub_rn(__fmul_rn(a, c[j]), __fmul_rn(b, s[j]));
-        high[j] = __fadd_rn(__fmul_rn(b, c[j]), __fmul_rn(a, s[j]));
-    }
+    const float a = low, b = high;
+    low = __fsub_rn(__fmul_rn(a, c), __fmul_rn(b, s));
+    high = __fadd_rn(__fmul_rn(b, c), __fmul_rn(a, s));
 }
 
-/* `pairs` columns of `heads` heads that are `width` wide; direction is +1 or -1. `wide`: all is
- * aligned and pairs is a multiple of 4. */
+struct heads {
+    int count, width, pairs; /* columns i and i + pairs of each head turn together */
+    float direction;         /* +1 or -1 */
+};
+
+/* Where all is aligned and pairs is a multiple of 4. */
 template <typename T>
-DEVICE void rope(gf_arg x, gf_arg cos, gf_arg sin, int heads, int width, int pairs, float direction,
-                 int wide)
+DEVICE void turn_units(T *token, const float *cos, const float *sin, const heads &h)
 {
-    const int64_t row = blockIdx.x;
-    T *const token = place<T *>(x, row, 0);
-    for (int i = 4 * threadIdx.x; i < pairs; i += 4 * blockDim.x) {
-        const int left = pairs - i;
+    for (int i = 4 * threadIdx.x; i < h.pairs; i += 4 * blockDim.x) {
         float c[4], s[4];
-        load(c, place<float *>(cos, row, i), left, wide);
-        load(s, place<float *>(sin, row, i), left, wide);
+        load_unit(c, cos + i);
+        load_unit(s, sin + i);
 #pragma unroll
         for (int j = 0; j < 4; j++)
-            s[j] *= direction;
+            s[j] *= h.direction;
 #pragma unroll 2
-        for (int h = threadIdx.y; h < heads; h += blockDim.y) {
-            T *const at = token + (int64_t)h * width + i;
+        for (int k = threadIdx.y; k < h.count; k += blockDim.y) {
+            T *const at = token + (int64_t)k * h.width + i;
             float low[4], high[4];
-            load(low, at, left, wide);
-            load(high, at + pairs, left, wide);
-            turn_unit(low, high, c, s);
-            store(at, low, left, wide);
-            store(at + pairs, high, left, wide);
+            load_unit(low, at);
+            load_unit(high, at + h.pairs);
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                turn(low[j], high[j], c[j], s[j]);
+            store_unit(at, low);
+            store_unit(at + h.pairs, high);
         }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    rope_f32(gf_arg x, gf_arg cos, gf_arg sin, int heads, int width, int pairs, float direction,
-             int wide)
+template <typename T>
+DEVICE void turn_each(T *token, const float *cos, const float *sin, const heads &h)
 {
-    rope<float>(x, cos, sin, heads, width, pairs, direction, wide);
+    for (int i = threadIdx.x; i < h.pairs; i += blockDim.x)
+        for (int k = threadIdx.y; k < h.count; k += blockDim.y) {
+            T *const at = token + (int64_t)k * h.width + i;
+            float low = get(at, 0), high = get(at, h.pairs);
+            turn(low, high, cos[i], sin[i] * h.direction);
+            put(at, 0, low);
+            put(at, h.pairs, high);
+        }
 }
 
-extern "C" __global__ void __launch_bounds__(256)
-    rope_bf16(gf_arg x, gf_arg cos, gf_arg sin, int heads, int width, int pairs, float direction,
-              int wide)
-{
-    rope<bf16>(x, cos, sin, heads, width, pairs, direction, wide);
-}
+#define ROPE(name, T)                                                                              \
+    extern "C" __global__ void __launch_bounds__(256)                                              \
+        name(gf_arg x, gf_arg cos, gf_arg sin, int count, int width, int pairs, float direction,   \
+             int wide)                                                                             \
+    {                                                                                              \
+        const heads h = {count, width, pairs, direction};                                          \
+        const int64_t row = blockIdx.x;                                                            \
+        T *const token = place<T *>(x, row, 0);                                                    \
+        const float *const c = place<float *>(cos, row, 0), *const s =                             \
+                                                                place<float *>(sin, row, 0);       \
+        if (wide)                                                                                  \
+            turn_units(token, c, s, h);                                                            \
+        else                                                                                       \
+            turn_each(token, c, s, h);                                                             \
+    }
+
+ROPE(rope_f32, float)
+ROPE(rope_bf16, bf16)

@@ -51,8 +51,10 @@ template <typename Y, typename X> DEVICE void copy_row(Y *y, const X *x, int wid
 DEVICE void clear_row(char *y, int64_t bytes, int wide)
 {
     const int64_t units = wide ? bytes / 16 : 0;
+#pragma unroll 1 /* else the number of rounds is divided for, in 64 bits */
     for (int64_t i = threadIdx.x; i < units; i += blockDim.x)
         ((uint4 *)y)[i] = make_uint4(0, 0, 0, 0);
+#pragma unroll 1
     for (int64_t i = 16 * units + threadIdx.x; i < bytes; i += blockDim.x)
         y[i] = 0;
 }

@@ -20,24 +20,40 @@ DEVICE float capped(const logits_row &r, float x)
     return r.cap > 0.0f ? __fmul_rn(r.cap, tanhf(__fmul_rn(x, r.inverse))) : x;
 }
 
-/* z of this thread's units first, first + blockDim.x, ...; -inf where there is no column. */
-DEVICE void load_piece(float (&z)[AT_ONCE][4], const logits_row &r, int first)
+/* z of this thread's units first, first + blockDim.x, ... of the AT_ONCE * blockDim.x units from
+ * `from` on, which is the same for the whole block; -inf where there is no column. */
+DEVICE void load_piece(float (&z)[AT_ONCE][4], const logits_row &r, int from)
 {
+    const int first = from + threadIdx.x;
+    const bool full = r.wide && 4 * (from + AT_ONCE * (int)blockDim.x) <= r.width;
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++) {
         const int i = 4 * (first + k * blockDim.x);
-        load(z[k], r.at + i, r.width - i, r.wide);
+        if (full)
+            load_unit(z[k], r.at + i);
+        else
+            load(z[k], r.at + i, r.width - i, r.wide);
     }
+    if (r.cap > 0.0f)
+#pragma unroll
+        for (int k = 0; k < AT_ONCE; k++)
+#pragma unroll
+            for (int j = 0; j < 4; j++)
+                z[k][j] = capped(r, z[k][j]);
+    if (full)
+        return;
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++)
 #pragma unroll
-        for (int j = 0; j < 4; j++) {
-            const int i = 4 * (first + k * blockDim.x) + j;
-            z[k][j] = i < r.width ? capped(r, z[k][j]) : -INFINITY;
-        }
+        for (int j = 0; j < 4; j++)
+            if (4 * (first + k * (int)blockDim.x) + j >= r.width)
+                z[k][j] = -INFINITY;
 }
 
-/* The largest z so far and the column where it stands first, and the sum of exp(z - most). */
+/* Roundings are spelled out below (__fadd_rn), so that the loss has the same bits in each of the
+ * two kernels: with and without a fused multiply-add it would not.
+ *
+ * The largest z so far and the column where it stands first, and the sum of exp(z - most). */
 struct online {
     float most, sum;
     int best;
@@ -63,12 +79,12 @@ DEVICE void add_piece(online *o, const float (&z)[AT_ONCE][4], int first)
     const float base = base_of(most);
 #pragma unroll
     for (int k = 0; k < AT_ONCE; k++)
-        sum[k] = (expf(z[k][0] - base) + expf(z[k][1] - base)) +
-                 (expf(z[k][2] - base) + expf(z[k][3] - base));
+        sum[k] = __fadd_rn(__fadd_rn(expf(z[k][0] - base), expf(z[k][1] - base)),
+                           __fadd_rn(expf(z[k][2] - base), expf(z[k][3] - base)));
     if (most > o->most)
-        o->sum *= expf(o->most - most);
+        o->sum = __fmul_rn(o->sum, expf(o->most - most));
     o->most = most;
-    o->sum += (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    o->sum = __fadd_rn(o->sum, __fadd_rn(__fadd_rn(sum[0], sum[1]), __fadd_rn(sum[2], sum[3])));
 }
 
 /* The larger one, among equals that which stands first. */
@@ -121,10 +137,11 @@ DEVICE online block_fold(online mine, fold *part)
 template <typename T>
 DEVICE void write_gradient(T *out, const logits_row &r, const online &all, int label)
 {
-    const float scale = 1.0f / all.sum, base = base_of(all.most);
-    for (int first = threadIdx.x; 4 * first < r.width; first += AT_ONCE * blockDim.x) {
+    const float scale = reciprocal_approx(all.sum), base = base_of(all.most);
+    for (int from = 0; 4 * from < r.width; from += AT_ONCE * blockDim.x) {
+        const int first = from + threadIdx.x;
         float z[AT_ONCE][4];
-        load_piece(z, r, first);
+        load_piece(z, r, from);
 #pragma unroll
         for (int k = 0; k < AT_ONCE; k++) {
             const int i = 4 * (first + k * blockDim.x);
@@ -171,10 +188,10 @@ DEVICE void xent(float *nll, int32_t *best, gf_arg d, gf_arg logits, const int32
     }
     online mine = {-INFINITY, 0.0f, 0};
     const float z = capped(r, r.at[want]); /* before anything is overwritten */
-    for (int first = threadIdx.x; 4 * first < width; first += AT_ONCE * blockDim.x) {
+    for (int from = 0; 4 * from < width; from += AT_ONCE * blockDim.x) {
         float piece[AT_ONCE][4];
-        load_piece(piece, r, first);
-        add_piece(&mine, piece, first);
+        load_piece(piece, r, from);
+        add_piece(&mine, piece, from + threadIdx.x);
     }
     const online all = block_fold(mine, &part);
     if (threadIdx.x == 0) {
@@ -209,6 +226,7 @@ extern "C" __global__ void __launch_bounds__(256)
 {
     int64_t sum = 0, right = 0, bad = 0;
     const int64_t step = (int64_t)gridDim.x * blockDim.x;
+#pragma unroll 1
     for (int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
         const float x = nll[i];
         if (label[i] < 0)
@@ -217,7 +235,7 @@ extern "C" __global__ void __launch_bounds__(256)
             bad++;
             continue;
         }
-        sum += __double2ll_rn((double)x * 0x1p32);
+        sum += __float2ll_rn(x * 0x1p32f);
         right += best[i] == label[i];
     }
     sum = warp_sum(sum);

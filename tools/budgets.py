@@ -80,6 +80,13 @@ def count(opcode, row):
         row["f64"] += 1
 
 
+def leaves_loop(address, opcode, operands):
+    """For sm_80 the end of a loop may be `@P0 CALL.REL.NOINC next; BRA start; next:`, which calls
+    nothing: nobody returns from it."""
+    target = re.search(r"0x([0-9a-f]+)", operands)
+    return opcode.startswith("CALL.REL") and target and int(target.group(1), 16) == address + 0x20
+
+
 def read_sass(text):
     """{kernel: (row, [(address, opcode, operands)])} of `cuobjdump -sass`."""
     kernels, row, code = {}, None, None
@@ -90,8 +97,10 @@ def read_sass(text):
             continue
         found = INSTRUCTION.match(line)
         if found and row is not None:
-            count(found.group(2), row)
-            code.append((int(found.group(1), 16), found.group(2), found.group(3)))
+            address, opcode, operands = int(found.group(1), 16), found.group(2), found.group(3)
+            if not leaves_loop(address, opcode, operands):
+                count(opcode, row)
+            code.append((address, opcode, operands))
     return kernels
 
 

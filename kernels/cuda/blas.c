@@ -4,9 +4,9 @@
  * d^T = op(b)^T a^T: its A is our b, its B our a, its m our n. Its bias runs along its rows, our
  * columns.
  *
- * Bits: an algorithm is chosen for be->row_most rows, whatever m is, among those that take k in one
- * run (no split, no reduction), and pinned. Its order of summation over k then belongs to the tile,
- * not to m. What was chosen is noted for run.json. */
+ * Bits: an algorithm is chosen for GF_PRODUCT_ROWS rows, whatever m is and however long the run's
+ * rows are, among those that take k in one run (no split, no reduction), and pinned. Its order of
+ * summation over k then belongs to the tile, not to m. What was chosen is noted for run.json. */
 #include "blas.h"
 
 #include <stdio.h>
@@ -16,13 +16,12 @@
 #include "device.h"
 #include "library.h"
 
-#define ROWS_DEFAULT 4096 /* to choose for where nobody said how long rows get */
-#define CANDIDATES 16     /* algorithms to ask for; the first is nearly always fine */
-#define PROMISE 16        /* bytes of alignment: what TMA and 128-bit accesses want */
+#define CANDIDATES 16 /* algorithms to ask for; the first is nearly always fine */
+#define PROMISE 16    /* bytes of alignment: what TMA and 128-bit accesses want */
 
 /* A product but for its pointers and m. */
 typedef struct {
-    int64_t n, k, row_most;
+    int64_t n, k;
     int64_t ld[4]; /* elements, of the library's A, B, C, D */
     int32_t type, out;
     int32_t transposed, bias, added; /* b is [n,k]; there is a bias, a c */
@@ -217,11 +216,10 @@ static gf_status note(gf_blas *b, const choice *c, gf_err *err)
 {
     const blas_key *k = &c->key;
     return gf_buf_printf(
-        &b->note, err, "; %s %lldx%lld%s%s%s to %s for %lld rows: algorithm %u tile %u stages %u",
+        &b->note, err, "; %s %lldx%lld%s%s%s to %s: algorithm %u tile %u stages %u",
         gf_dtype_name((gf_dtype)k->type), (long long)k->n, (long long)k->k,
         k->transposed ? " transposed" : "", k->bias ? " +bias" : "", k->added ? " +c" : "",
-        gf_dtype_name((gf_dtype)k->out), (long long)k->row_most,
-        config(&b->call, &c->algo, CUBLASLT_ALGO_CONFIG_ID),
+        gf_dtype_name((gf_dtype)k->out), config(&b->call, &c->algo, CUBLASLT_ALGO_CONFIG_ID),
         config(&b->call, &c->algo, CUBLASLT_ALGO_CONFIG_TILE_ID),
         config(&b->call, &c->algo, CUBLASLT_ALGO_CONFIG_STAGES_ID));
 }
@@ -250,7 +248,7 @@ static gf_status choose(gf_backend *be, const blas_key *key, const void *bias, c
 {
     described most = {0}, one = {0};
     cublasLtMatmulPreference_t p = NULL;
-    gf_status st = describe(be, &most, key, key->row_most, bias);
+    gf_status st = describe(be, &most, key, GF_PRODUCT_ROWS, bias);
     if (st == GF_OK)
         st = describe(be, &one, key, 1, bias);
     if (st == GF_OK) {
@@ -321,7 +319,7 @@ static gf_status check(gf_backend *be, const gf_product *p)
     return GF_OK;
 }
 
-static blas_key key_of(const gf_backend *be, const gf_product *p)
+static blas_key key_of(const gf_product *p)
 {
     const gf_tensor c = gf_is(p->c) ? p->c : p->d;
     const gf_tensor matrix[4] = {p->b, p->a, c, p->d};
@@ -329,7 +327,6 @@ static blas_key key_of(const gf_backend *be, const gf_product *p)
     memset(&key, 0, sizeof key);
     key.n = p->d.dim[1];
     key.k = p->a.dim[1];
-    key.row_most = be->row_most > 0 ? be->row_most : ROWS_DEFAULT;
     key.type = (int32_t)p->a.dtype;
     key.out = (int32_t)p->d.dtype;
     key.transposed = p->transposed;
@@ -372,7 +369,7 @@ gf_status gf_cuda_product(gf_backend *be, const gf_product *p)
     if (be->dry)
         return GF_OK;
     TRY(gf_cuda_ready(be));
-    const blas_key key = key_of(be, p);
+    const blas_key key = key_of(p);
     TRY(find(be, &key, p->bias.data, &chosen));
     gf_status st = describe(be, &d, &key, p->d.dim[0], p->bias.data);
     if (st == GF_OK)

@@ -78,7 +78,10 @@ gf_row_header gf_cuda_row_header(const gf_backend *be, const gf_spans *row, int6
  *   d [m,n] = a [m,k] op(b) + bias[n] + c [m,n];  transposed: b is [n,k], else [k,n]
  * a and b have one dtype; d, c f32 or that dtype (c has d's). bias: d's dtype. c.data may be
  * d.data. rank 0: none. The algorithm is chosen once for each (shape but m, dtypes, strides):
- * heuristics for be->row_most rows, no split of k, so that a row's bits do not depend on m. */
+ * heuristics for GF_PRODUCT_ROWS rows, no split of k, so that a row's bits depend neither on m nor
+ * on how long the rows of a run may get: that differs between ranks, and --row-tokens changes it.
+ */
+#define GF_PRODUCT_ROWS 4096 /* enough to fill every GPU with the largest tiles */
 typedef struct {
     gf_tensor d, a, b, c, bias;
     bool transposed;

@@ -61,11 +61,12 @@ gf_status gf_cuda_sum_squares(gf_backend *be, double *sum, gf_tensor g, double s
         *sum = 0.0;
         return GF_OK;
     }
+    int parts = (int)blocks;
     double *total = gf_cuda_scratch(be), *part = total ? total + 1 : NULL;
     TRY(GF_LAUNCH(be, "reduce", "squares", ((gf_dim){(unsigned)blocks, 1, 1}),
                   ((gf_dim){256, 1, 1}), 0, &part, &g.data, &n, &scale, &wide));
     TRY(GF_LAUNCH(be, "reduce", "add_up", ((gf_dim){1, 1, 1}), ((gf_dim){1024, 1, 1}), 0, &total,
-                  &part, &blocks));
+                  &part, &parts));
     return be->dry ? GF_OK : gf_cuda_fetch(be, sum, total, sizeof *sum);
 }
 

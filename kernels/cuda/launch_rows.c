@@ -82,9 +82,9 @@ static shape norm_shape(int64_t rows, int64_t width, int64_t most)
 }
 
 /* Heads of a row, or 1. */
-static int64_t heads_of(gf_tensor x)
+static unsigned heads_of(gf_tensor x)
 {
-    return x.rank == 3 ? x.dim[1] : 1;
+    return x.rank == 3 ? (unsigned)x.dim[1] : 1;
 }
 
 gf_status gf_cuda_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor w,
@@ -95,13 +95,14 @@ gf_status gf_cuda_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_te
                        : all_are(GF_BF16, 2, typed)              ? "rmsnorm_fwd_bf16"
                        : y.dtype == GF_BF16 && x.dtype == GF_F32 ? "rmsnorm_fwd_bf16_f32"
                                                                  : "rmsnorm_fwd_mixed";
-    int64_t heads = heads_of(x), rows = x.dim[0] * heads;
-    int per_row = (int)heads, width = (int)x.dim[x.rank - 1];
+    unsigned heads = heads_of(x), rows = (unsigned)x.dim[0] * heads;
+    int width = (int)x.dim[x.rank - 1];
+    float inverse = 1.0f / (float)width;
     int wide = width % 4 == 0 && all_aligned(4, COUNT(all), all);
     gf_arg to = gf_arg_of(y), r = gf_arg_of(rstd), from = gf_arg_of(x);
     const shape s = norm_shape(rows, width, 1024);
     return GF_LAUNCH(be, "rmsnorm", name, s.grid, s.block, 0, &to, &r, &from, &w.data, &rows,
-                     &per_row, &width, &wide, &eps, &offset);
+                     &heads, &width, &wide, &eps, &offset, &inverse);
 }
 
 gf_status gf_cuda_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_tensor y,
@@ -114,14 +115,15 @@ gf_status gf_cuda_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, g
                        : dx.dtype == GF_F32 && dy.dtype == GF_BF16 && x.dtype == GF_F32
                            ? "rmsnorm_bwd_f32_bf16_f32"
                            : "rmsnorm_bwd_mixed";
-    int64_t heads = heads_of(x), rows = x.dim[0] * heads;
-    int per_row = (int)heads, width = (int)x.dim[x.rank - 1];
+    unsigned heads = heads_of(x), rows = (unsigned)x.dim[0] * heads;
+    int width = (int)x.dim[x.rank - 1];
+    float inverse = 1.0f / (float)width;
     int wide = width % 4 == 0 && all_aligned(4, COUNT(all), all);
     gf_arg to = gf_arg_of(dx), copy = gf_arg_of(rounded), again = gf_arg_of(y),
            slope = gf_arg_of(dy), old = gf_arg_of(into), from = gf_arg_of(x), r = gf_arg_of(rstd);
     const shape s = norm_shape(rows, width, 512);
     return GF_LAUNCH(be, "rmsnorm", name, s.grid, s.block, 0, &to, &copy, &again, &slope, &old,
-                     &from, &w.data, &r, &rows, &per_row, &width, &wide, &offset);
+                     &from, &w.data, &r, &rows, &heads, &width, &wide, &offset, &inverse);
 }
 
 /* ---- rotary embedding ------------------------------------------------------------------- */
@@ -133,7 +135,7 @@ gf_status gf_cuda_rope(gf_backend *be, gf_tensor x, gf_tensor cos, gf_tensor sin
     int wide = width % 4 == 0 && pairs % 4 == 0 && all_aligned(4, COUNT(all), all);
     float turn = (float)direction;
     gf_arg to = gf_arg_of(x), c = gf_arg_of(cos), s = gf_arg_of(sin);
-    const int64_t units = divide_up(pairs, 4);
+    const int64_t units = wide ? pairs / 4 : pairs;
     const unsigned along = units < BLOCK ? (unsigned)units : BLOCK;
     if (along == 0 || heads == 0)
         return GF_OK;

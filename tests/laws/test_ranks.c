@@ -1,5 +1,6 @@
 /* test_ranks.c - law 3 for ranks over TCP: the same adapter, byte for byte, for any number of them;
- * and what becomes of the others when one of them dies, over TCP and under mpirun. */
+ * and what becomes of the others when one of them dies, over TCP and under mpirun. On the CPU; with
+ * GRAFT_TEST_DEVICE=cuda on devices, as many as GRAFT_TEST_DEVICES says. */
 #include "support/golden.h"
 #include "support/processes.h"
 #include "support/program.h"
@@ -17,8 +18,39 @@
 enum { LIMIT = 120000, PROMISED = 10000 };
 
 typedef struct {
-    char *dir, *model, *data, *first; /* first: the adapter of one rank */
+    char *dir, *model, *data, *options, *first; /* first: the adapter of one rank */
 } bed;
+
+/* Where the run computes. Long enough that a rank can be killed in the middle, with a checkpoint at
+ * each of its 60 steps; where a test device executes the kernels one instruction at a time, 9. */
+typedef struct {
+    const char *options;
+    int devices;       /* at most so many ranks */
+    int epochs, midst; /* lines of metrics.jsonl in the midst */
+} place;
+
+static bool on_devices(void)
+{
+    const char *device = getenv("GRAFT_TEST_DEVICE");
+    return device && !strcmp(device, "cuda");
+}
+
+static place place_of_test(void)
+{
+    const char *devices = getenv("GRAFT_TEST_DEVICES");
+    if (!on_devices())
+        return (place){"--threads 1 --device cpu", 4, 20, 8};
+    return (place){"--device cuda --precision fp32", devices ? atoi(devices) : 1, 3, 3};
+}
+
+static char *base_options(void)
+{
+    const place p = place_of_test();
+    return gf_format(NULL,
+                     "--batch-size 4 --num-train-epochs %d --lora-r 4 --lora-dropout 0.1 "
+                     "--learning-rate 1e-3 --warmup-steps 1 --seed 5 --save-steps 1 %s",
+                     p.epochs, p.options);
+}
 
 static char *write_data(const char *dir)
 {
@@ -26,7 +58,7 @@ static char *write_data(const char *dir)
     FILE *f = fopen(path, "w");
     uint32_t state = 11;
     for (int e = 0; e < 11; e++) {
-        const int length = 3 + (e * 29) % 120;
+        const int length = 3 + (e * 29) % (on_devices() ? 40 : 120);
         fputs("{\"input_ids\":[", f);
         for (int t = 0; t < length; t++) {
             state = state * 1664525u + 1013904223u;
@@ -38,11 +70,6 @@ static char *write_data(const char *dir)
     return path;
 }
 
-/* Long enough that a rank can be killed in the middle: a checkpoint at each of its 60 steps. */
-static const char base_options[] =
-    "--batch-size 4 --num-train-epochs 20 --lora-r 4 --lora-dropout 0.1 --learning-rate 1e-3 "
-    "--warmup-steps 1 --seed 5 --save-steps 1 --threads 1 --device cpu";
-
 static bool bed_open(bed *b)
 {
     char *dir = golden_case(0), *text;
@@ -50,10 +77,11 @@ static bool bed_open(bed *b)
         return false;
     *b = (bed){.dir = scratch_make(), .model = gf_format(NULL, "%s/model", dir)};
     b->data = write_data(b->dir);
+    b->options = base_options();
     b->first = gf_format(NULL, "%s/one/adapter_model.safetensors", b->dir);
     free(dir);
     const int code = run(&text, GRAFT_BIN " train --model %s --data %s --output-dir %s/one %s",
-                         b->model, b->data, b->dir, base_options);
+                         b->model, b->data, b->dir, b->options);
     cr_assert_eq(code, 0, "%s", text);
     free(text);
     return true;
@@ -64,6 +92,7 @@ static void bed_close(bed *b)
     scratch_remove(b->dir);
     free(b->model);
     free(b->data);
+    free(b->options);
     free(b->first);
 }
 
@@ -82,19 +111,19 @@ typedef struct {
     const char *more;
     int size, port;
     bool by_options;
-    int victim; /* -1: none; killed when metrics.jsonl has 8 lines */
+    int victim; /* -1: none; killed in the midst */
 } team;
 
 static char *line_of(const team *t, int rank)
 {
-    char *place = t->by_options
+    char *ranks = t->by_options
                       ? gf_format(NULL, "--rank %d --world-size %d --rendezvous localhost:%d", rank,
                                   t->size, t->port)
                       : gf_format(NULL, "%s", "");
     char *line =
         gf_format(NULL, "exec " GRAFT_BIN " %s --model %s --data %s %s %s >%s/%s.%d 2>&1",
-                  t->command, t->b->model, t->b->data, t->more, place, t->b->dir, t->name, rank);
-    free(place);
+                  t->command, t->b->model, t->b->data, t->more, ranks, t->b->dir, t->name, rank);
+    free(ranks);
     return line;
 }
 
@@ -110,7 +139,7 @@ static void wait_for_the_midst(const team *t)
     char *metrics = gf_format(NULL, "%s/%s/metrics.jsonl", t->b->dir, t->name), *count;
     for (int i = 0; i < 20000; i++) {
         run_stdout(&count, "cat %s 2>/dev/null | wc -l", metrics);
-        const bool enough = atoi(count) >= 8;
+        const bool enough = atoi(count) >= place_of_test().midst;
         free(count);
         if (enough)
             break;
@@ -173,9 +202,9 @@ Test(ranks, over_tcp_the_same_bytes, .timeout = 300)
     bed b;
     if (!bed_open(&b))
         cr_skip_test("no reference cases");
-    for (int n = 2; n <= 4; n++) {
+    for (int n = 2; n <= 4 && n <= place_of_test().devices; n++) {
         char *name = gf_format(NULL, "tcp%d", n);
-        char *more = gf_format(NULL, "--output-dir %s/%s %s", b.dir, name, base_options);
+        char *more = gf_format(NULL, "--output-dir %s/%s %s", b.dir, name, b.options);
         team t = {.b = &b,
                   .command = "train",
                   .name = name,
@@ -197,12 +226,10 @@ Test(ranks, evaluate_together, .timeout = 300)
     char *one, *two;
     if (!bed_open(&b))
         cr_skip_test("no reference cases");
-    cr_assert_eq(run_stdout(&one,
-                            GRAFT_BIN " eval --model %s --data %s --adapter %s/one --json "
-                                      "--device cpu",
-                            b.model, b.data, b.dir),
+    cr_assert_eq(run_stdout(&one, GRAFT_BIN " eval --model %s --data %s --adapter %s/one --json %s",
+                            b.model, b.data, b.dir, place_of_test().options),
                  0);
-    char *more = gf_format(NULL, "--adapter %s/one --json --device cpu --threads 1", b.dir);
+    char *more = gf_format(NULL, "--adapter %s/one --json %s", b.dir, place_of_test().options);
     team t = {.b = &b,
               .command = "eval",
               .name = "eval",
@@ -222,8 +249,7 @@ Test(ranks, evaluate_together, .timeout = 300)
     bed_close(&b);
 }
 
-/* Every rank ends with 2 and says what is wrong: with the wrong options of one of them, with those
- * of a rank that contradict the others'. */
+/* What cannot work is refused with 2 before anything is done. */
 Test(ranks, that_differ_are_refused, .timeout = 300)
 {
     bed b;
@@ -233,7 +259,7 @@ Test(ranks, that_differ_are_refused, .timeout = 300)
     int code = run(&text,
                    GRAFT_BIN " train --model %s --data %s --output-dir %s/no %s --rank 1 "
                              "--world-size 2",
-                   b.model, b.data, b.dir, base_options);
+                   b.model, b.data, b.dir, b.options);
     cr_expect_eq(code, 2, "%s", text);
     cr_expect(strstr(text, "--rendezvous HOST:PORT"), "%s", text);
     free(text);
@@ -244,6 +270,29 @@ Test(ranks, that_differ_are_refused, .timeout = 300)
     cr_expect_eq(code, 2, "%s", text);
     cr_expect(strstr(text, "2 ranks"), "%s", text);
     free(text);
+    bed_close(&b);
+}
+
+Test(ranks, that_are_more_than_devices_are_refused, .timeout = 300)
+{
+    bed b;
+    process p[MOST_PROCESSES];
+    const int n = place_of_test().devices + 1;
+    if (!on_devices() || n > MOST_PROCESSES)
+        cr_skip_test("not on devices");
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    char *more = gf_format(NULL, "--output-dir %s/more %s", b.dir, b.options), want[80];
+    team t = {.b = &b, .command = "train", .name = "more", .more = more, .size = n, .victim = -1};
+    run_team(&t, p);
+    snprintf(want, sizeof want, "%d ranks share the %d device", n, n - 1);
+    for (int r = 0; r < n; r++) {
+        char *text = output_of(&t, r);
+        cr_expect_eq(p[r].status, 2, "rank %d: %d: %s", r, p[r].status, text);
+        cr_expect(strstr(text, want), "rank %d: %s", r, text);
+        free(text);
+    }
+    free(more);
     bed_close(&b);
 }
 
@@ -263,7 +312,7 @@ static void kill_one(const bed *b, int victim)
     process p[MOST_PROCESSES];
     snprintf(name, sizeof name, "killed%d", victim);
     snprintf(line, sizeof line, "graft: rank %d of 3, on ", victim);
-    char *more = gf_format(NULL, "--output-dir %s/%s %s", b->dir, name, base_options);
+    char *more = gf_format(NULL, "--output-dir %s/%s %s", b->dir, name, b->options);
     team t = {.b = b, .command = "train", .name = name, .more = more, .size = 3, .victim = victim};
     run_team(&t, p);
     cr_assert_eq(p[victim].status, -SIGKILL, "the victim ended with %d", p[victim].status);
@@ -291,6 +340,8 @@ static void kill_one(const bed *b, int victim)
 Test(ranks, a_killed_rank_is_named_and_the_run_goes_on_from_its_checkpoint, .timeout = 300)
 {
     bed b;
+    if (place_of_test().devices < 3)
+        cr_skip_test("three devices are needed");
     if (!bed_open(&b))
         cr_skip_test("no reference cases");
     kill_one(&b, 2);
@@ -326,9 +377,11 @@ Test(ranks, mpirun_names_a_killed_rank, .timeout = 300)
     process p[MOST_PROCESSES];
     if (run(NULL, "command -v mpirun") != 0)
         cr_skip_test("no mpirun");
+    if (place_of_test().devices < 3)
+        cr_skip_test("three devices are needed");
     if (!bed_open(&b))
         cr_skip_test("no reference cases");
-    char *more = gf_format(NULL, "--output-dir %s/mpi %s", b.dir, base_options), *text;
+    char *more = gf_format(NULL, "--output-dir %s/mpi %s", b.dir, b.options), *text;
     team t = {.b = &b, .name = "mpi", .more = more};
     processes_run(2, be_mpirun, &t, LIMIT, p);
     cr_expect(p[0].status != 0 && p[0].ms - p[1].ms < PROMISED, "%s", p[0].text);

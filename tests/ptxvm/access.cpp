@@ -21,7 +21,7 @@ void Warp::addresses(int offset, int width, s64 displacement, u64 *out)
 // ---- translation and checks ----
 
 void Block::report_hazard(Warp &w, int lane, u64 address, const Hazard &hazard, Access access,
-                          const char *memory)
+                          bool in_shared)
 {
     const bool writes = access != Access::read;
     const char *kind = "";
@@ -44,7 +44,8 @@ void Block::report_hazard(Warp &w, int lane, u64 address, const Hazard &hazard, 
     }
     const bool race = hazard.kind == Hazard::after_write || hazard.kind == Hazard::after_read;
     w.report(lane, kind, [&] {
-        return std::string(memory) + " address " + hexadecimal(address + hazard.byte) +
+        const u64 at = address + hazard.byte;
+        return (in_shared ? "shared address " + hexadecimal(at) : launch.memory.describe(at)) +
                (race ? ", conflicts with " + launch.name_of(hazard.other) : "");
     });
 }
@@ -100,7 +101,7 @@ static char *reach_shared(Warp &w, int lane, u64 address, int size, Access acces
         const Hazard hazard = b.shared_shadow.touch(b.launch.order, address, size, access,
                                                     b.stamp(w, lane, access == Access::atomic));
         if (hazard.kind != Hazard::none)
-            b.report_hazard(w, lane, address, hazard, access, "shared");
+            b.report_hazard(w, lane, address, hazard, access, true);
     }
     return b.shared.data() + address;
 }
@@ -113,19 +114,14 @@ static char *reach_global(Warp &w, int lane, u64 address, int size, Access acces
         w.report(lane,
                  access == Access::read ? "out-of-bounds global read"
                                         : "out-of-bounds global write",
-                 [=] {
-                     return "address " + hexadecimal(address) +
-                            (a ? ", " + std::to_string(offset) + " bytes into an allocation of " +
-                                     std::to_string(a->size)
-                               : ", no allocation is there");
-                 });
+                 [&] { return b.launch.memory.describe(address); });
         return nullptr;
     }
     if (b.launch.options.check) {
         const Hazard hazard = a->shadow.touch(b.launch.order, offset, size, access,
                                               b.stamp(w, lane, access == Access::atomic));
         if (hazard.kind != Hazard::none)
-            b.report_hazard(w, lane, address, hazard, access, "global");
+            b.report_hazard(w, lane, address, hazard, access, false);
     }
     return (char *)address;
 }
@@ -149,8 +145,9 @@ void Block::reach(Warp &w, const u64 *address, u32 lanes, int size, Space space,
         pointer[lane] = nullptr;
         const Space where = resolve(space, &a);
         if (a % (u64)size) {
-            w.report(lane, "misaligned access", [=] {
-                return "address " + hexadecimal(a) + " for " + std::to_string(size) + " bytes";
+            w.report(lane, "misaligned access", [&] {
+                return std::to_string(size) + " bytes at " +
+                       (where == Space::global ? launch.memory.describe(a) : hexadecimal(a));
             });
         } else if (where == Space::global) {
             if (!near || a - near->start >= near->size)

@@ -99,10 +99,10 @@ void Assembler::location(const std::string &text) // ".loc file line column, ...
     int file = 0, line = 0;
     if (sscanf(text.c_str(), ".loc %d %d", &file, &line) != 2 || line == 0)
         return;
-    // Of inlined code the caller says more: that is where the kernel stands.
-    const size_t inlined = text.find("inlined_at");
-    if (inlined != std::string::npos)
-        sscanf(text.c_str() + inlined, "inlined_at %d %d", &file, &line);
+    source.caller_file = source.caller_line = 0;
+    if (const size_t inlined = text.find("inlined_at"); inlined != std::string::npos)
+        sscanf(text.c_str() + inlined, "inlined_at %d %d", &source.caller_file,
+               &source.caller_line);
     source.file = file;
     source.line = line;
 }

@@ -32,8 +32,8 @@ void copy_issue(Warp &w, const Instruction &i, u32 lanes)
         bool good = pointer[lane];
         if (from[lane] % i.width) {
             w.report(lane, "misaligned access", [&] {
-                return "address " + hexadecimal(from[lane]) + " for " + std::to_string(i.width) +
-                       " bytes";
+                return std::to_string(i.width) + " bytes at " +
+                       b.launch.memory.describe(from[lane]);
             });
             good = false;
         }

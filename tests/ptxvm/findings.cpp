@@ -13,13 +13,24 @@ std::string hexadecimal(u64 value)
     return text;
 }
 
+static std::string line_of(const Kernel &kernel, int file, int line) // "" if it is not known
+{
+    const auto known = kernel.files->find(file);
+    if (line == 0 || known == kernel.files->end())
+        return "";
+    const std::string &path = known->second;
+    return path.substr(path.rfind('/') + 1) + ":" + std::to_string(line);
+}
+
 std::string place_of(const Kernel &kernel, const Instruction &instruction)
 {
     const Source &source = kernel.sources[instruction.source];
-    std::string at = "PTX line " + std::to_string(source.ptx_line);
-    if (const auto file = kernel.files->find(source.file);
-        source.line && file != kernel.files->end())
-        at = file->second.substr(file->second.rfind('/') + 1) + ":" + std::to_string(source.line);
+    std::string at = line_of(kernel, source.file, source.line);
+    if (at.empty())
+        at = "PTX line " + std::to_string(source.ptx_line);
+    const std::string caller = line_of(kernel, source.caller_file, source.caller_line);
+    if (!caller.empty())
+        at += " (inlined at " + caller + ")";
     return kernel.name + " at " + at + " `" + source.text + "`";
 }
 

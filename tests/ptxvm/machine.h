@@ -124,7 +124,7 @@ struct Block {
     char *reach_lane(Warp &warp, int lane, u64 address, int size, Space space, Access access);
     void count_traffic(const u64 *address, u32 lanes, int size, Space space);
     void report_hazard(Warp &warp, int lane, u64 address, const Hazard &hazard, Access access,
-                       const char *memory);
+                       bool in_shared);
     Stamp stamp(const Warp &warp, int lane, bool atomic) const
     {
         return Stamp::make(launch.order.known[(size_t)warp.id][(size_t)warp.id],

@@ -95,6 +95,21 @@ bool Memory::release(u64 address)
     return true;
 }
 
+std::string Memory::describe(u64 address) const
+{
+    const auto behind = by_start.upper_bound(address);
+    if (behind == by_start.begin())
+        return "no allocation is there (" + hexadecimal(address) + ")";
+    const Allocation &a = *slots[std::prev(behind)->second];
+    const u64 offset = address - a.start;
+    const std::string of = " of an allocation of " + std::to_string(a.size) + " bytes";
+    if (offset < a.size)
+        return "byte " + std::to_string(offset) + of;
+    return offset - a.size < 1 << 20
+               ? std::to_string(offset - a.size) + " bytes behind the end" + of
+               : "no allocation is there (" + hexadecimal(address) + ")";
+}
+
 char *Memory::bytes(u64 address, size_t size, bool write)
 {
     if (size == 0)

@@ -4,6 +4,7 @@
 #include "shadow.h"
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace ptxvm
@@ -37,6 +38,8 @@ class Memory
         Allocation *a = slots[granules[offset / granule] - 1].get();
         return address < a->start + a->size ? a : nullptr;
     }
+    // Where an address lies, in words that do not depend on where the range is.
+    std::string describe(u64 address) const;
     // Throws Fault where the bytes are not inside one allocation, or (reading) never written.
     char *bytes(u64 address, size_t size, bool write);
 

@@ -50,6 +50,7 @@ struct Instruction {
 struct Source {
     std::string text;
     int ptx_line = 0, file = 0, line = 0;
+    int caller_file = 0, caller_line = 0; // of inlined code: where it was inlined
 };
 
 struct Constant {

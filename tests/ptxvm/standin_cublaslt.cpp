@@ -35,8 +35,7 @@ template <class T> static T value_of(const void *buffer, size_t size, const char
 
 using namespace standin;
 
-// ---- the library
-// --------------------------------------------------------------------------------------
+// ---- the library ----------------------------------------------------------------------------
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle)
 {
     CUcontext context = nullptr;
@@ -93,8 +92,7 @@ const char *cublasLtGetStatusString(cublasStatus_t status)
     return "an unknown status";
 }
 
-// ---- what is computed
-// -----------------------------------------------------------------------------------
+// ---- what is computed -----------------------------------------------------------------------
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *description,
                                         cublasComputeType_t compute, cudaDataType_t scale)
 {
@@ -156,8 +154,7 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t description,
     });
 }
 
-// ---- matrices
-// -------------------------------------------------------------------------------------------
+// ---- matrices -------------------------------------------------------------------------------
 cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDataType type,
                                           uint64_t rows, uint64_t columns, int64_t ld)
 {
@@ -203,8 +200,7 @@ cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t layout,
     });
 }
 
-// ---- what an algorithm may do
-// -----------------------------------------------------------------------------
+// ---- what an algorithm may do ---------------------------------------------------------------
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference)
 {
     *preference = reinterpret_cast<cublasLtMatmulPreference_t>(new Preference);

@@ -14,8 +14,7 @@
 namespace standin
 {
 
-// ---- elements
-// ---------------------------------------------------------------------------------------
+// ---- elements -------------------------------------------------------------------------------
 size_t bytes_of(Type type)
 {
     return type == Type::f32 ? 4 : type == Type::bf16 || type == Type::f16 ? 2 : 1;
@@ -118,8 +117,7 @@ void from_float(Type type, float value, void *element)
         memcpy(element, &half, 2);
 }
 
-// ---- inner kernels: acc[j][i] += sum over p of a[p][i] * b[p][j]
-// ---------------------------------------
+// ---- inner kernels: acc[j][i] += sum over p of a[p][i] * b[p][j] ----------------------------
 namespace
 {
 
@@ -175,8 +173,7 @@ const Inner &inner()
     return __builtin_cpu_supports("avx512f") ? avx512 : avx2;
 }
 
-// ---- packing
-// ------------------------------------------------------------------------------------------
+// ---- packing --------------------------------------------------------------------------------
 size_t panels(size_t lines, size_t wide)
 {
     return (lines + wide - 1) / wide;
@@ -207,8 +204,7 @@ void pack(float *to, const Operand &x, size_t first, size_t lines, size_t from, 
     }
 }
 
-// ---- blocks
-// -------------------------------------------------------------------------------------------
+// ---- blocks ---------------------------------------------------------------------------------
 const size_t KC = 384, MC = 192, NC = 480; // MC, NC: multiples of both kernels' tiles
 
 // Adds the products of depths [from, from + depth), depth <= KC, to acc[column panel][row panel].

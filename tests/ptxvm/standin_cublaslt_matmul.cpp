@@ -103,8 +103,7 @@ bool ld_allows(const Layout &l, Type type, uint32_t alignment)
     return bytes % std::min<size_t>(alignment, 16) == 0;
 }
 
-// ---- choosing
-// -------------------------------------------------------------------------------------------
+// ---- choosing -------------------------------------------------------------------------------
 Algorithm candidate(const Shape &s, const Preference &p, unsigned id)
 {
     Algorithm a = {};
@@ -248,8 +247,7 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t handle, cublasLtMatmulDe
     });
 }
 
-// ---- checks of a call
-// -------------------------------------------------------------------------------------
+// ---- checks of a call -----------------------------------------------------------------------
 namespace
 {
 
@@ -390,8 +388,7 @@ Product product(const Shape &s, const void *a, const void *b, const void *c, voi
 
 } // namespace
 
-// ---- the product
-// --------------------------------------------------------------------------------------------
+// ---- the product ----------------------------------------------------------------------------
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t description,
                               const void *alpha, const void *a, cublasLtMatrixLayout_t layout_a,
                               const void *b, cublasLtMatrixLayout_t layout_b, const void *beta,

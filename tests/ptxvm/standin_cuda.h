@@ -32,7 +32,7 @@
 namespace standin
 {
 
-// ---- refusals: thrown inside an entry point, which answers with the code ----------------------
+// ---- refusals: thrown inside an entry point, which answers with the code --------------------
 struct Refusal {
     CUresult code;
 };
@@ -44,7 +44,7 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 using Lock = std::unique_lock<std::mutex>;
 
-// ---- streams ------------------------------------------------------------------------------------
+// ---- streams --------------------------------------------------------------------------------
 // A point in a stream that others can wait for.
 struct Marker {
     bool done = false;
@@ -165,7 +165,7 @@ struct CUctx_st {
 namespace standin
 {
 
-// ---- the process's driver -----------------------------------------------------------------------
+// ---- the process's driver -------------------------------------------------------------------
 struct Driver {
     std::mutex mutex;
     bool ready = false;   // cuInit was called

@@ -130,8 +130,7 @@ CUctx_st::CUctx_st(int ordinal_, const ptxvm::Options &options)
     streams[0]->context = this;
 }
 
-// ---- the library and its devices
-// ------------------------------------------------------------------
+// ---- the library and its devices ------------------------------------------------------------
 CUresult cuInit(unsigned flags)
 {
     Driver &d = driver();
@@ -289,8 +288,7 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute which, CUdevice dev
     });
 }
 
-// ---- contexts
-// -------------------------------------------------------------------------------------
+// ---- contexts -------------------------------------------------------------------------------
 CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 {
     return enter([&](Driver &d, Lock &) {
@@ -324,11 +322,6 @@ CUresult cuDevicePrimaryCtxGetState(CUdevice device, unsigned *flags, int *activ
         *flags = 0;
         *active = d.contexts[static_cast<size_t>(device)] != nullptr;
     });
-}
-
-CUresult cuDevicePrimaryCtxSetFlags(CUdevice device, unsigned)
-{
-    return enter([&](Driver &d, Lock &) { d.check_ordinal(device); });
 }
 
 CUresult cuCtxSetCurrent(CUcontext context)

@@ -114,8 +114,7 @@ CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status)
     });
 }
 
-// ---- graphs
-// -----------------------------------------------------------------------------------------
+// ---- graphs ---------------------------------------------------------------------------------
 static CUgraph_st &find(CUctx_st &c, CUgraph handle)
 {
     auto found = c.graphs.find(handle);
@@ -170,14 +169,6 @@ CUresult cuGraphExecDestroy(CUgraphExec executable)
     return with_context([&](CUctx_st &c, Lock &) {
         find(c, executable);
         c.executables.erase(executable);
-    });
-}
-
-CUresult cuGraphUpload(CUgraphExec executable, CUstream stream)
-{
-    return with_context([&](CUctx_st &c, Lock &) {
-        find(c, executable);
-        c.stream(stream);
     });
 }
 

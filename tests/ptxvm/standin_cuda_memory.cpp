@@ -11,8 +11,7 @@
 
 using namespace standin;
 
-// ---- device memory
-// ----------------------------------------------------------------------------------
+// ---- device memory --------------------------------------------------------------------------
 CUresult cuMemAlloc(CUdeviceptr *address, size_t bytes)
 {
     return with_context([&](CUctx_st &c, Lock &) {
@@ -38,22 +37,7 @@ CUresult cuMemFree(CUdeviceptr address)
     });
 }
 
-CUresult cuMemGetAddressRange(CUdeviceptr *start, size_t *bytes, CUdeviceptr address)
-{
-    return with_context([&](CUctx_st &c, Lock &) {
-        uint64_t first;
-        size_t size;
-        if (!c.device.find_allocation(address, &first, &size))
-            refuse(CUDA_ERROR_NOT_FOUND);
-        if (start)
-            *start = first;
-        if (bytes)
-            *bytes = size;
-    });
-}
-
-// ---- page-locked host memory
-// -------------------------------------------------------------------------
+// ---- page-locked host memory ----------------------------------------------------------------
 CUresult cuMemHostAlloc(void **address, size_t bytes, unsigned flags)
 {
     return enter([&](Driver &d, Lock &) {
@@ -132,8 +116,7 @@ CUresult cuMemHostUnregister(void *address)
     });
 }
 
-// ---- copies and fills
-// ----------------------------------------------------------------------------------
+// ---- copies and fills -----------------------------------------------------------------------
 namespace
 {
 
@@ -274,8 +257,7 @@ CUresult cuMemcpyDtoD(CUdeviceptr to, CUdeviceptr from, size_t bytes)
     return copy_now(on_device(to), on_device(from), bytes, "cuMemcpyDtoD");
 }
 
-// ---- planes
-// -------------------------------------------------------------------------------------------
+// ---- planes ---------------------------------------------------------------------------------
 static Side side(CUmemorytype type, const void *host, CUdeviceptr device, size_t pitch, size_t x,
                  size_t y)
 {
@@ -307,59 +289,38 @@ CUresult cuMemcpy2D(const CUDA_MEMCPY2D *plane)
     });
 }
 
-// ---- fills
-// --------------------------------------------------------------------------------------------
+// ---- fills ----------------------------------------------------------------------------------
 template <class T>
-static void fill(CUctx_st &c, CUstream_st &s, Side to, T value, Plane elements, const char *name)
-{
-    Plane plane = {elements.width * sizeof(T), elements.rows};
-    if (address_of(to, 0) % sizeof(T) || to.pitch % sizeof(T))
-        refuse(CUDA_ERROR_INVALID_VALUE, "%s: %#llx is not aligned to %zu bytes", name,
-               address_of(to, 0), sizeof(T));
-    check(c, to, plane, name);
-    c.push(s, name, simple([=](ptxvm::Device &device) {
-               for (size_t i = 0; i < plane.rows && plane.width; i++) {
-                   char *row = bytes_of(device, to, i, plane.width, true);
-                   if (sizeof(T) == 1)
-                       memset(row, static_cast<int>(value), plane.width);
-                   else
-                       for (size_t j = 0; j < elements.width; j++)
-                           memcpy(row + j * sizeof(T), &value, sizeof(T));
-               }
-           }));
-}
-
-template <class T>
-static CUresult enqueue_fill(CUdeviceptr to, size_t pitch, T value, Plane elements, CUstream stream,
-                             const char *name)
+static CUresult fill(CUdeviceptr to, T value, size_t count, CUstream stream, const char *name)
 {
     return with_context([&](CUctx_st &c, Lock &) {
-        fill(c, c.stream(stream), on_device(to, pitch), value, elements, name);
+        size_t bytes = count * sizeof(T);
+        if (to % sizeof(T))
+            refuse(CUDA_ERROR_INVALID_VALUE, "%s: %#llx is not aligned to %zu bytes", name, to,
+                   sizeof(T));
+        check(c, on_device(to), {bytes, 1}, name);
+        c.push(c.stream(stream), name, simple([=](ptxvm::Device &device) {
+                   char *start = bytes ? device.bytes(to, bytes, true) : nullptr;
+                   if (sizeof(T) == 1 && bytes)
+                       memset(start, static_cast<int>(value), bytes);
+                   else
+                       for (size_t i = 0; i < bytes; i += sizeof(T))
+                           memcpy(start + i, &value, sizeof(T));
+               }));
     });
 }
 
 CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t count, CUstream stream)
 {
-    return enqueue_fill(to, 0, value, {count, 1}, stream, "cuMemsetD8Async");
-}
-
-CUresult cuMemsetD16Async(CUdeviceptr to, unsigned short value, size_t count, CUstream stream)
-{
-    return enqueue_fill(to, 0, value, {count, 1}, stream, "cuMemsetD16Async");
+    return fill(to, value, count, stream, "cuMemsetD8Async");
 }
 
 CUresult cuMemsetD32Async(CUdeviceptr to, unsigned value, size_t count, CUstream stream)
 {
-    return enqueue_fill(to, 0, value, {count, 1}, stream, "cuMemsetD32Async");
+    return fill(to, value, count, stream, "cuMemsetD32Async");
 }
 
-CUresult cuMemsetD2D8Async(CUdeviceptr to, size_t pitch, unsigned char value, size_t width,
-                           size_t height, CUstream stream)
-{
-    return enqueue_fill(to, pitch, value, {width, height}, stream, "cuMemsetD2D8Async");
-}
-
-// The real ones may return before the memory is filled; later work of any stream does not see that.
+// Like the real ones they may return before the memory is filled, in the legacy stream.
 CUresult cuMemsetD8(CUdeviceptr to, unsigned char value, size_t count)
 {
     return cuMemsetD8Async(to, value, count, nullptr);

@@ -9,8 +9,7 @@ using ptxvm::Device;
 
 static const int FREE_SHARED = 48 << 10; // what a block gets without asking for more
 
-// ---- modules
-// ----------------------------------------------------------------------------------------
+// ---- modules --------------------------------------------------------------------------------
 static CUmod_st &module(CUctx_st &c, CUmodule handle)
 {
     auto found = c.modules.find(handle);
@@ -76,22 +75,7 @@ CUresult cuModuleGetFunction(CUfunction *result, CUmodule handle, const char *na
     });
 }
 
-CUresult cuModuleGetGlobal(CUdeviceptr *address, size_t *bytes, CUmodule handle, const char *name)
-{
-    return with_context([&](CUctx_st &c, Lock &) {
-        uint64_t at;
-        size_t size;
-        if (!c.device.find_variable(*module(c, handle).module, name, &at, &size))
-            refuse(CUDA_ERROR_NOT_FOUND);
-        if (address)
-            *address = at;
-        if (bytes)
-            *bytes = size;
-    });
-}
-
-// ---- functions
-// --------------------------------------------------------------------------------------
+// ---- functions ------------------------------------------------------------------------------
 CUfunc_st &CUctx_st::function(CUfunction handle)
 {
     for (auto &m : modules)
@@ -147,12 +131,6 @@ CUresult cuFuncGetAttribute(int *value, CUfunction_attribute which, CUfunction h
     });
 }
 
-CUresult cuFuncGetName(const char **name, CUfunction handle)
-{
-    return with_context(
-        [&](CUctx_st &c, Lock &) { *name = Device::name(*c.function(handle).kernel).c_str(); });
-}
-
 // By threads and shared memory; registers are not known.
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction handle, int threads,
                                                      size_t dynamic_shared)
@@ -169,8 +147,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction han
     });
 }
 
-// ---- launches
-// ---------------------------------------------------------------------------------------
+// ---- launches -------------------------------------------------------------------------------
 static void check_limits(const CUfunc_st &f, ptxvm::Dim grid, ptxvm::Dim block, unsigned shared)
 {
     const char *name = Device::name(*f.kernel).c_str();

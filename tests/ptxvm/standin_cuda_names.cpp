@@ -6,8 +6,7 @@
 
 using namespace standin;
 
-// ---- errors
-// -----------------------------------------------------------------------------------------
+// ---- errors ---------------------------------------------------------------------------------
 namespace
 {
 
@@ -77,9 +76,8 @@ CUresult cuGetErrorString(CUresult code, const char **text)
     return n ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-// ---- entry points
-// ----------------------------------------------------------------------------------- Where the
-// driver has an entry point and the stand-in has none.
+// ---- entry points ---------------------------------------------------------------------------
+// Where the driver has an entry point and the stand-in has none.
 static CUresult not_supported()
 {
     complain("an entry point was called that the test device does not have");

@@ -39,8 +39,7 @@ static CUresult code_of(const ptxvm::Fault &f)
 
 using namespace standin;
 
-// ---- handles
-// --------------------------------------------------------------------------------------
+// ---- handles --------------------------------------------------------------------------------
 CUstream_st &CUctx_st::stream(CUstream handle)
 {
     if (!handle || handle == CU_STREAM_LEGACY)
@@ -62,9 +61,8 @@ CUevent_st &CUctx_st::event(CUevent handle)
     return *found->second;
 }
 
-// ---- queues
-// --------------------------------------------------------------------------------------- The
-// legacy stream and the blocking streams wait for each other.
+// ---- queues ---------------------------------------------------------------------------------
+// The legacy stream and the blocking streams wait for each other.
 void CUctx_st::append(CUstream_st &s, Item item)
 {
     if (&s == streams[0].get()) {
@@ -175,8 +173,7 @@ void CUctx_st::wait_all(Lock &lock)
         wait(lock, t);
 }
 
-// ---- streams
-// --------------------------------------------------------------------------------------
+// ---- streams --------------------------------------------------------------------------------
 CUresult cuStreamCreateWithPriority(CUstream *stream, unsigned flags, int)
 {
     return with_context([&](CUctx_st &c, Lock &) {
@@ -284,8 +281,7 @@ CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void *data)
     });
 }
 
-// ---- events
-// ---------------------------------------------------------------------------------------
+// ---- events ---------------------------------------------------------------------------------
 CUresult cuEventCreate(CUevent *event, unsigned flags)
 {
     return with_context([&](CUctx_st &c, Lock &) {
@@ -361,8 +357,7 @@ CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end)
     });
 }
 
-// ---- for the stand-ins of libraries
-// -----------------------------------------------------------------
+// ---- for the stand-ins of libraries ---------------------------------------------------------
 CUresult ptxvm_enqueue(CUstream stream, const char *what, const Work *work)
 {
     return with_context([&](CUctx_st &c, Lock &) { c.push(c.stream(stream), what, *work); });

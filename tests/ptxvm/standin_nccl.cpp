@@ -79,8 +79,7 @@ ncclResult_t state_of(ncclComm &comm)
 
 } // namespace
 
-// ---- the library
-// --------------------------------------------------------------------------------------
+// ---- the library ----------------------------------------------------------------------------
 ncclResult_t ncclGetVersion(int *version)
 {
     *version = NCCL_VERSION_CODE;
@@ -132,8 +131,7 @@ const char *ncclGetLastError(ncclComm_t handle)
     return text.c_str();
 }
 
-// ---- communicators
-// --------------------------------------------------------------------------------------
+// ---- communicators --------------------------------------------------------------------------
 ncclResult_t ncclCommInitRankConfig(ncclComm_t *handle, int ranks, ncclUniqueId id, int rank,
                                     ncclConfig_t *config)
 {
@@ -222,8 +220,7 @@ ncclResult_t ncclCommAbort(ncclComm_t handle)
     return ncclSuccess;
 }
 
-// ---- collectives
-// ----------------------------------------------------------------------------------------
+// ---- collectives ----------------------------------------------------------------------------
 static ncclResult_t enqueue(ncclComm_t handle, const Collective &c, cudaStream_t stream)
 {
     auto comm = find(handle);

@@ -10,8 +10,7 @@
 namespace standin
 {
 
-// ---- the file
-// ---------------------------------------------------------------------------------------
+// ---- the file -------------------------------------------------------------------------------
 namespace
 {
 
@@ -112,8 +111,7 @@ char *Exchange::slot(int rank) const
     return reinterpret_cast<char *>(shared) + slots_at() + static_cast<size_t>(rank) * SLOT;
 }
 
-// ---- reductions
-// -------------------------------------------------------------------------------------
+// ---- reductions -----------------------------------------------------------------------------
 namespace
 {
 
@@ -178,8 +176,7 @@ bool reducible(ncclDataType_t type, ncclRedOp_t op)
     return bytes_of(type) >= 4 && (op == ncclSum || op == ncclMax || op == ncclMin);
 }
 
-// ---- one execution of a collective
-// --------------------------------------------------------------------
+// ---- one execution of a collective ----------------------------------------------------------
 namespace
 {
 

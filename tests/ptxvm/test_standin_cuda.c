@@ -1,8 +1,7 @@
 /* test_standin_cuda.c - the stand-in for libcuda: order of work, late copies, what is refused. */
 #include "standin_test.h"
 
-/* ---- order --------------------------------------------------------------------------------------
- */
+/* ---- order ------------------------------------------------------------------------------- */
 Test(standin_cuda, work_of_a_stream_runs_in_order)
 {
     open_device();
@@ -142,8 +141,7 @@ Test(standin_cuda, a_host_function_may_not_call_the_driver)
     cr_assert_eq(inner_code, CUDA_ERROR_NOT_PERMITTED);
 }
 
-/* ---- copies -------------------------------------------------------------------------------------
- */
+/* ---- copies ------------------------------------------------------------------------------ */
 Test(standin_cuda, a_copy_reads_the_host_as_late_as_it_may)
 {
     open_device();
@@ -351,6 +349,36 @@ Test(standin_cuda, parameters_are_copied_by_the_launch)
     CU(cuStreamSynchronize(s));
     cr_assert_eq(word_at(p), 5);
     cr_assert_eq(word_at(p + 4), 0);
+}
+
+Test(standin_cuda, kernels_tell_what_they_need)
+{
+    open_device();
+    CUfunction f = kernel("big"), bounded = kernel("bounded");
+    CUdeviceptr p = device_memory(4);
+    int value, blocks;
+    CU(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, f));
+    cr_assert_eq(value, 40 << 10);
+    CU(cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, bounded));
+    cr_assert_eq(value, 64);
+    REFUSED(CUDA_ERROR_NOT_SUPPORTED, /* PTX does not say */
+            cuFuncGetAttribute(&value, CU_FUNC_ATTRIBUTE_NUM_REGS, f));
+    /* 164 KiB of shared memory hold 4 blocks of 40 + 1; 64 warps 8 blocks of 256 threads */
+    CU(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, f, 32, 0));
+    cr_assert_eq(blocks, 4);
+    CU(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel("add"), 256, 0));
+    cr_assert_eq(blocks, 8);
+    CU(cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, bounded, 65, 0));
+    cr_assert_eq(blocks, 0);
+    CUlaunchConfig config = {.gridDimX = 1,
+                             .gridDimY = 1,
+                             .gridDimZ = 1,
+                             .blockDimX = 1,
+                             .blockDimY = 1,
+                             .blockDimZ = 1};
+    void *parameters[] = {&p};
+    CU(cuLaunchKernelEx(&config, f, parameters, NULL));
+    CU(cuCtxSynchronize());
 }
 
 Test(standin_cuda, a_fault_breaks_the_context)

@@ -61,7 +61,7 @@ Test(standin_graph, a_node_keeps_the_parameters_of_its_capture)
     size_t nodes;
     void *parameters[] = {&p, &n, &v};
     CUfunction f = kernel("add");
-    CU(cuMemsetD32(p, 0, 1));
+    CU(cuMemsetD32Async(p, 0, 1, s));
     CU(cuStreamBeginCapture(s, CU_STREAM_CAPTURE_MODE_RELAXED));
     CU(cuLaunchKernel(f, 1, 1, 1, 32, 1, 1, 0, s, parameters, NULL));
     v = 100;

@@ -17,7 +17,7 @@
 #ifndef GRAFT_TESTS_DEVICE_CASE_H
 #define GRAFT_TESTS_DEVICE_CASE_H
 
-#include "support/op_case.h"
+#include "support/device_dump.h"
 
 #define DEVICE_OK(be, call)                                                                        \
     cr_assert_eq((call), GF_OK, "%s: %s: %s", (be)->ops->name, #call, (be)->err.text)
@@ -68,6 +68,7 @@ static inline void device_get(gf_backend *be, const device_tensor *d, op_tensor 
     DEVICE_OK(be, gf_download(be, x->memory, device_whole(d)));
     DEVICE_OK(be, gf_wait(be));
     cr_assert(op_guard_whole(x), "%s: bytes around the elements were written", x->t.name);
+    device_dump(x->t);
 }
 
 static inline void device_free(gf_backend *be, device_tensor *d)

@@ -14,7 +14,7 @@
 
 #include "support/device_case.h"
 
-    typedef struct {
+typedef struct {
     op_tensor cpu, got;
     device_tensor on;
 } twin;

@@ -93,19 +93,24 @@ typedef struct {
     void (*work)(gf_comm *c, const driver *d, process *own, gf_err *err);
 } team;
 
+/* The device of this rank, current in this thread. */
+static bool take_device(const gf_comm *c, const driver *d)
+{
+    int here = 0, device, handle;
+    void *context;
+    return !d->count(&here) && gf_comm_device(c, here, &device, NULL) == GF_OK &&
+           !d->get(&handle, device) && !d->retain(&context, handle) && !d->set_current(context);
+}
+
 static gf_status join(gf_comm *c, const driver *d, const team *t, int rank, gf_err *err)
 {
     char place[64];
-    int here = 0, device, handle;
-    void *context;
     snprintf(place, sizeof place, "localhost:%d", t->port);
     const gf_comm_options opt = {
         .rank = rank, .size = t->size, .rendezvous = place, .timeout_ms = 20000};
     TRY(gf_comm_open(c, &opt, err));
-    if (d->count(&here) || gf_comm_device(c, here, &device, err) != GF_OK)
+    if (!take_device(c, d))
         return gf_fail(err, GF_EDEVICE, "no device for rank %d", rank);
-    if (d->get(&handle, device) || d->retain(&context, handle) || d->set_current(context))
-        return gf_fail(err, GF_EDEVICE, "no context for rank %d", rank);
     return gf_comm_device_open(c, err);
 }
 
@@ -221,6 +226,47 @@ Test(nccl, a_killed_rank_frees_those_that_wait_for_the_device, .timeout = 180)
     snprintf(text, sizeof text, "rank %d of %d, on ", n - 1, n);
     expect(p, n - 1, GF_EPEER, text);
     cr_expect_eq(p[n - 1].code, -SIGKILL);
+    for (int i = 0; i < n - 1; i++)
+        cr_expect(p[i].ms < PROMISED, "%lld ms", (long long)p[i].ms);
+}
+
+/* The last rank is killed after it got the id and before it joined: the others wait inside NCCL. */
+static void die_before_joining(int i, process *own, void *ctx)
+{
+    const team *t = ctx;
+    gf_comm c;
+    driver d;
+    gf_err err = {0};
+    gf_nccl *n = NULL;
+    gf_nccl_id id;
+    char place[64];
+    snprintf(place, sizeof place, "localhost:%d", t->port);
+    const gf_comm_options opt = {
+        .rank = i, .size = t->size, .rendezvous = place, .timeout_ms = 20000};
+    if (!open_driver(&d) || gf_comm_open(&c, &opt, &err) != GF_OK || !take_device(&c, &d) ||
+        gf_nccl_load(&n, &err) != GF_OK || (i == 0 && gf_nccl_new_id(n, &id, &err) != GF_OK) ||
+        gf_comm_broadcast(&c, &id, sizeof id, &err) != GF_OK)
+        return;
+    if (i == t->size - 1)
+        raise(SIGKILL);
+    const int64_t start = clock_ms();
+    own->status = (int)gf_nccl_join(n, &id, i, t->size, c.loss, &err);
+    own->ms = clock_ms() - start;
+    gf_nccl_close(n, c.loss, false);
+    gf_comm_close(&c, (gf_status)own->status);
+    snprintf(own->text, sizeof own->text, "%s", err.text);
+}
+
+Test(nccl, a_rank_killed_before_it_joins_frees_the_others, .timeout = 180)
+{
+    process p[MOST_PROCESSES];
+    need_devices(2);
+    const int n = devices_here() >= 3 ? 3 : 2;
+    team t = {.size = n, .port = free_port()};
+    processes_run(n, die_before_joining, &t, LIMIT, p);
+    char text[32];
+    snprintf(text, sizeof text, "rank %d of %d, on ", n - 1, n);
+    expect(p, n - 1, GF_EPEER, text);
     for (int i = 0; i < n - 1; i++)
         cr_expect(p[i].ms < PROMISED, "%lld ms", (long long)p[i].ms);
 }

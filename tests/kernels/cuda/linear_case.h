@@ -196,7 +196,7 @@ static inline void linear_get(gf_backend *be, linear_image *i)
 static inline op_tensor linear_pad(gf_dtype type, const char *name, int64_t rows, int64_t columns,
                                    double fill)
 {
-    op_tensor x = op_make(type, name, rows, columns, 0, 8);
+    op_tensor x = op_make(type, name, rows, columns, 0, 16);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
             op_set(x.t, i, j, fill);
@@ -237,7 +237,7 @@ static inline void linear_stack(linear_device *d, const linear_host *h)
             op_set(d->bias.host.t, at + j, 0, op_get(h->bias[i].t, j, 0));
         if (!c->r[i])
             continue;
-        d->a[i].host = op_copy(h->a[i].t, 1);
+        d->a[i].host = op_copy(h->a[i].t, c->k % 2);
         d->b[i].host = op_copy(h->b[i].t, 0);
         d->da[i].host = linear_zeros(h->da[i].t, i);
         d->db[i].host = linear_zeros(h->db[i].t, 0);
@@ -264,7 +264,7 @@ static inline void linear_activations(linear_device *d, const linear_host *h)
     }
     linear_place(d->x.host.t, 0, 0, h->x.t);
     d->y.host = linear_pad(c->y, "y", d->rows, d->n, NAN);
-    d->dx.host = op_make(c->dx, "dx", d->rows, c->k, 0, linear_up(c->k, 8) - c->k + 8);
+    d->dx.host = op_make(c->dx, "dx", d->rows, c->k, 0, linear_up(c->k, 16) - c->k + 16);
     if (c->residual)
         d->residual.host = linear_pad(GF_F32, "residual", d->rows, d->n, 0);
     for (int i = 0; i < d->g.count; i++) {
