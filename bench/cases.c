@@ -128,8 +128,8 @@ static void make_norm_bwd(bench_case *c)
 }
 static gf_status run_norm_bwd(bench_case *c)
 {
-    return gf_rmsnorm_bwd(c->be, c->t[0], c->t[1], c->t[2], c->t[3], c->t[4], c->t[5], c->t[6],
-                          0.0f);
+    return gf_rmsnorm_bwd(c->be, c->t[0], c->t[1], gf_none, c->t[2], c->t[3], c->t[4], c->t[5],
+                          c->t[6], 0.0f);
 }
 
 /* In place: what is compared is one run's; a rotation keeps sizes however often it is done. */

@@ -142,6 +142,36 @@ static void to_input(gf_pool *pool, gf_tensor dx, gf_tensor p, gf_tensor dy, con
     GF_CPU(gemm)(pool, &gemm);
 }
 
+/* mask[3] lives as long as the job. */
+static void add_da(gf_linear_grads *job, gf_mask *mask, gf_tensor p, gf_tensor x, const gf_group *g,
+                   const gf_spans *row, gf_dropout drop)
+{
+    const columns at = columns_of(g);
+    for (int i = 0; i < g->count; i++) {
+        const gf_linear *lin = &g->lin[i];
+        const int64_t r = gf_linear_rank(lin);
+        if (!r || !gf_is(lin->da))
+            continue;
+        mask[i] = (gf_mask){drop, row, lin->module};
+        job->of[job->count++] = (gf_linear_grad){.tail = operand(gf_cols(p, at.r[i], r)),
+                                                 .r = r,
+                                                 .wide = operand(x),
+                                                 .width = x.dim[1],
+                                                 .mask = drop.p > 0 ? &mask[i] : NULL,
+                                                 .out = lin->da};
+    }
+}
+
+gf_status GF_CPU(group_linear_da)(gf_backend *be, gf_tensor p, gf_tensor x, const gf_group *g,
+                                  const gf_spans *row, gf_dropout drop, gf_fixed *fixed)
+{
+    gf_linear_grads job = {.pool = be->pool, .row = row, .fixed = fixed};
+    gf_mask mask[3];
+    add_da(&job, mask, p, x, g, row, drop);
+    GF_CPU(linear_grads)(&job);
+    return GF_OK;
+}
+
 gf_status GF_CPU(group_linear_bwd)(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tensor dy,
                                    gf_tensor x, gf_tensor s, const gf_group *g, const gf_spans *row,
                                    gf_dropout drop, gf_fixed *fixed)
@@ -153,18 +183,13 @@ gf_status GF_CPU(group_linear_bwd)(gf_backend *be, gf_tensor dx, gf_tensor p, gf
     gf_linear_grads job = {.pool = be->pool, .row = row, .fixed = fixed};
     const columns at = columns_of(g);
     gf_mask mask[3];
+    if (gf_is(x))
+        add_da(&job, mask, p, x, g, row, drop);
     for (int i = 0; i < g->count; i++) {
         const gf_linear *lin = &g->lin[i];
         const int64_t r = gf_linear_rank(lin), n = lin->w.dim[0];
-        if (!r || !gf_is(lin->da))
+        if (!r || !gf_is(lin->db))
             continue;
-        mask[i] = (gf_mask){drop, row, lin->module};
-        job.of[job.count++] = (gf_linear_grad){.tail = operand(gf_cols(p, at.r[i], r)),
-                                               .r = r,
-                                               .wide = operand(x),
-                                               .width = x.dim[1],
-                                               .mask = drop.p > 0 ? &mask[i] : NULL,
-                                               .out = lin->da};
         job.of[job.count++] = (gf_linear_grad){.tail = operand(gf_cols(s, at.r[i], r)),
                                                .r = r,
                                                .wide = operand(gf_cols(dy, at.n[i], n)),

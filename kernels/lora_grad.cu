@@ -215,6 +215,8 @@ DEVICE void count_peaks(const gf_lora_gradients &g, gf_row_header *row, uint32_t
     if (!*last)
         return;
     __threadfence();
+    if (threadIdx.x == 0)
+        atomicExch(&row->arrived, 0); /* for the next launch, which may add to the same peaks */
     int64_t magnitude = 0, nonfinite = 0;
     for (int i = threadIdx.x; i < 6 * row->chunks; i += GF_LORA_THREADS) {
         const uint32_t peak =

@@ -122,7 +122,7 @@ gf_status gf_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor 
     return GF_OK;
 }
 
-gf_status gf_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_tensor dy,
+gf_status gf_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_tensor y, gf_tensor dy,
                          gf_tensor into, gf_tensor x, gf_tensor w, gf_tensor rstd, float offset)
 {
     static const char op[] = "rmsnorm_bwd";
@@ -131,12 +131,14 @@ gf_status gf_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_ten
     WANT(dy, ACT, x.rank, x.dim[0], x.dim[1], x.dim[2]);
     if (gf_is(rounded))
         WANT(rounded, 1u << GF_BF16, x.rank, x.dim[0], x.dim[1], x.dim[2]);
+    if (gf_is(y))
+        WANT(y, 1u << dy.dtype, x.rank, x.dim[0], x.dim[1], x.dim[2]);
     if (gf_is(into))
         WANT(into, F32, x.rank, x.dim[0], x.dim[1], x.dim[2]);
     tally(be, 9 * gf_count(x),
-          bytes_of(dx) + bytes_of(rounded) + bytes_of(dy) + bytes_of(into) + bytes_of(x) +
-              bytes_of(w) + bytes_of(rstd));
-    RUN(rmsnorm_bwd, dx, rounded, dy, into, x, w, rstd, offset);
+          bytes_of(dx) + bytes_of(rounded) + bytes_of(y) + bytes_of(dy) + bytes_of(into) +
+              bytes_of(x) + bytes_of(w) + bytes_of(rstd));
+    RUN(rmsnorm_bwd, dx, rounded, y, dy, into, x, w, rstd, offset);
     FINITE(dx);
     return GF_OK;
 }
@@ -230,6 +232,15 @@ static int64_t adapter_flops(const gf_group *g, int64_t n)
     return sum;
 }
 
+static int64_t b_flops(const gf_group *g, int64_t n)
+{
+    int64_t sum = 0;
+    for (int i = 0; i < g->count; i++)
+        if (gf_is(g->lin[i].a))
+            sum += 2 * n * gf_count(g->lin[i].b);
+    return sum;
+}
+
 static gf_status want_dropout(gf_backend *be, const char *op, gf_dropout drop)
 {
     if (drop.p >= 0.0f && drop.p < 1.0f)
@@ -267,6 +278,29 @@ gf_status gf_group_linear_fwd(gf_backend *be, gf_tensor y, gf_tensor s, gf_tenso
     return GF_OK;
 }
 
+/* Which gradients a group wants: all of a layer or none. */
+static gf_status want_gradients(gf_backend *be, const char *op, const gf_group *g,
+                                const gf_fixed *fixed, bool *any)
+{
+    *any = false;
+    for (int i = 0; i < g->count; i++) {
+        const gf_linear *l = &g->lin[i];
+        if (gf_is(l->da) != gf_is(l->db) || (gf_is(l->da) && !gf_is(l->a)))
+            return gf_fail(&be->err, GF_ESHAPE, "%s: layer %d has one of dA and dB only", op, i);
+        if (!gf_is(l->da))
+            continue;
+        WANT(l->da, FIXED, 2, DIMS2(l->a.dim[0], l->a.dim[1]));
+        WANT(l->db, FIXED, 2, DIMS2(l->b.dim[0], l->b.dim[1]));
+        *any = true;
+    }
+    if (!*any)
+        return GF_OK;
+    if (!fixed || fixed->shift < 1 || fixed->shift > 52)
+        return gf_fail(&be->err, GF_ESHAPE, "%s: no scale of the fixed point", op);
+    WANT(fixed->sums, FIXED, 1, DIMS1(GF_SUMS));
+    return GF_OK;
+}
+
 gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tensor dy, gf_tensor x,
                               gf_tensor s, const gf_group *g, const gf_spans *row, gf_dropout drop,
                               gf_fixed *fixed)
@@ -282,25 +316,14 @@ gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tens
     if (gf_is(dx))
         WANT(dx, F32 | 1u << dy.dtype, 2, DIMS2(n, k));
     TRY(want_tail(be, op, "dy", dy, g, gf_group_n(g)));
-    bool gradients = false;
-    for (int i = 0; i < g->count; i++) {
-        const gf_linear *l = &g->lin[i];
-        if (gf_is(l->da) != gf_is(l->db) || (gf_is(l->da) && !gf_is(l->a)))
-            return gf_fail(&be->err, GF_ESHAPE, "%s: layer %d has one of dA and dB only", op, i);
-        if (!gf_is(l->da))
-            continue;
-        WANT(l->da, FIXED, 2, DIMS2(l->a.dim[0], k));
-        WANT(l->db, FIXED, 2, DIMS2(l->b.dim[0], l->b.dim[1]));
-        gradients = true;
-    }
+    bool gradients;
+    TRY(want_gradients(be, op, g, fixed, &gradients));
     if (rank > 0)
         WANT(p, 1u << dy.dtype, 2, DIMS2(n, rank));
     if (gradients) {
-        WANT(x, ACT, 2, DIMS2(n, k));
-        WANT(s, 1u << x.dtype, 2, DIMS2(n, rank));
-        if (!fixed || fixed->shift < 1 || fixed->shift > 52)
-            return gf_fail(&be->err, GF_ESHAPE, "%s: no scale of the fixed point", op);
-        WANT(fixed->sums, FIXED, 1, DIMS1(GF_SUMS));
+        if (gf_is(x))
+            WANT(x, 1u << dy.dtype, 2, DIMS2(n, k));
+        WANT(s, 1u << dy.dtype, 2, DIMS2(n, rank));
     }
     TRY(want_dropout(be, op, drop));
     if (rank > 0 && (gradients || drop.p > 0.0f))
@@ -309,16 +332,41 @@ gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tens
     const int64_t adapters = adapter_flops(g, n), tail = rank > 0 ? bytes_of(p) : 0;
     tally(be, gf_is(dx) ? base_flops(g, n) : 0,
           gf_is(dx) ? bytes_of(dx) + bytes_of(dy) + tail + size.base + size.a : 0);
+    int64_t flops = adapters, bytes = bytes_of(dy) + size.b + tail;
+    if (gradients) {
+        flops += b_flops(g, n);
+        bytes += bytes_of(dy) + bytes_of(s) + size.db;
+    }
+    if (gradients && gf_is(x)) {
+        flops += adapters - b_flops(g, n);
+        bytes += bytes_of(x) + tail + size.da;
+    }
     if (rank > 0)
-        tally_adapters(
-            be, GF_AT_lora_bwd, (gradients ? 2 : 1) * adapters,
-            bytes_of(dy) + size.b + tail +
-                (gradients ? bytes_of(dy) + bytes_of(s) + size.db + bytes_of(x) + tail + size.da
-                           : 0));
+        tally_adapters(be, GF_AT_lora_bwd, flops, bytes);
     RUN(group_linear_bwd, dx, p, dy, x, s, g, row, drop, fixed);
     if (rank > 0)
         FINITE(p);
     FINITE(dx);
+    return GF_OK;
+}
+
+gf_status gf_group_linear_da(gf_backend *be, gf_tensor p, gf_tensor x, const gf_group *g,
+                             const gf_spans *row, gf_dropout drop, gf_fixed *fixed)
+{
+    static const char op[] = "group_linear_da";
+    WANT(x, ACT, 2, DIMS2(ANY_DIM, ANY_DIM));
+    TRY(group_shapes(be, op, g, x.dim[1]));
+    bool any;
+    TRY(want_gradients(be, op, g, fixed, &any));
+    if (!any)
+        return GF_OK;
+    WANT(p, 1u << x.dtype, 2, DIMS2(x.dim[0], gf_group_rank(g)));
+    TRY(want_dropout(be, op, drop));
+    TRY(want_spans(be, op, row, x.dim[0], -1));
+    tally(be, 0, 0);
+    tally_adapters(be, GF_AT_lora_bwd, adapter_flops(g, x.dim[0]) - b_flops(g, x.dim[0]),
+                   bytes_of(x) + bytes_of(p) + bytes_of_group(g).da);
+    RUN(group_linear_da, p, x, g, row, drop, fixed);
     return GF_OK;
 }
 

@@ -5,7 +5,7 @@
 
 typedef struct {
     gf_tensor y, rstd, x, w; /* forward: y out; backward: y is dx */
-    gf_tensor dy, into, rounded;
+    gf_tensor dy, into, rounded, again;
     float eps, offset;
     int64_t heads, width;
 } norm_args;
@@ -53,6 +53,7 @@ static void norm_back_one(const norm_args *a, int64_t t, int64_t h)
     const void *into = gf_is(a->into) ? head_at(a->into, t, h, n) : NULL;
     void *dx = head_at(a->y, t, h, n);
     void *rounded = gf_is(a->rounded) ? head_at(a->rounded, t, h, n) : NULL;
+    void *again = gf_is(a->again) ? head_at(a->again, t, h, n) : NULL;
     const v16 r = v_set1(((const float *)gf_row_at(a->rstd, t))[h]), offset = v_set1(a->offset);
     v16 sum = v_zero();
     for (int64_t i = 0; i < n; i += V_LANES) {
@@ -71,6 +72,8 @@ static void norm_back_one(const norm_args *a, int64_t t, int64_t h)
         v_put(dx, a->y.dtype, i, n - i, sum_in);
         if (rounded)
             v_put(rounded, GF_BF16, i, n - i, sum_in);
+        if (again) /* behind the loads of dy, which it may lie on */
+            v_put(again, a->again.dtype, i, n - i, v_mul(hat, w));
     }
 }
 
@@ -98,12 +101,13 @@ gf_status GF_CPU(rmsnorm_fwd)(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_te
     return GF_OK;
 }
 
-gf_status GF_CPU(rmsnorm_bwd)(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_tensor dy,
-                              gf_tensor into, gf_tensor x, gf_tensor w, gf_tensor rstd,
-                              float offset)
+gf_status GF_CPU(rmsnorm_bwd)(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_tensor y,
+                              gf_tensor dy, gf_tensor into, gf_tensor x, gf_tensor w,
+                              gf_tensor rstd, float offset)
 {
     norm_args a = {.y = dx, .rstd = rstd, .x = x, .w = w, .dy = dy, .into = into, .offset = offset};
     a.rounded = rounded;
+    a.again = y;
     a.heads = x.rank == 3 ? x.dim[1] : 1;
     a.width = x.dim[x.rank - 1];
     rows_run(be, gf_count(x), norm_part, &a);

@@ -141,7 +141,7 @@ FORWARD(rmsnorm_fwd_mixed, forward_long, either, either)
 struct back {
     float *w;
     float r;
-    bool into, rounded; /* given */
+    bool into, rounded, again; /* given */
 };
 
 /* hat = x * r, g = dy * (w + offset) in place of x and dy; adds up g * hat. */
@@ -166,9 +166,17 @@ DEVICE void slope_unit(float (&g)[4], const float (&hat)[4], const float (&into)
         g[j] = __fadd_rn(into[j], __fmul_rn(r, __fsub_rn(g[j], __fmul_rn(hat[j], mean))));
 }
 
+/* The forward's output from x * r, with its roundings. */
+DEVICE void scale_hat(float (&hat)[4], const float (&w)[4], float offset)
+{
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        hat[j] = __fmul_rn(hat[j], __fadd_rn(w[j], offset));
+}
+
 template <int N, typename DX, typename DY, typename X>
-DEVICE void backward_kept(const task &n, const back &b, DX dx, bf16 *rounded, DY dy, float *into,
-                          X x, float *part)
+DEVICE void backward_kept(const task &n, const back &b, DX dx, bf16 *rounded, DY again, DY dy,
+                          float *into, X x, float *part)
 {
     const int units = n.width / 4;
     float g[N][4], hat[N][4], sum = 0.0f;
@@ -202,12 +210,18 @@ DEVICE void backward_kept(const task &n, const back &b, DX dx, bf16 *rounded, DY
         store_unit(ahead(dx, 4 * i), g[k]);
         if (b.rounded)
             store_unit(rounded + 4 * i, g[k]);
+        if (b.again) {
+            float w[4];
+            load_unit(w, b.w + 4 * i);
+            scale_hat(hat[k], w, n.offset);
+            store_unit(ahead(again, 4 * i), hat[k]);
+        }
     }
 }
 
 template <typename DX, typename DY, typename X>
-DEVICE void backward_long(const task &n, const back &b, DX dx, bf16 *rounded, DY dy, float *into,
-                          X x, float *part)
+DEVICE void backward_long(const task &n, const back &b, DX dx, bf16 *rounded, DY again, DY dy,
+                          float *into, X x, float *part)
 {
     float g[4], hat[4], w[4], sum = 0.0f;
     for (int i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
@@ -230,26 +244,32 @@ DEVICE void backward_long(const task &n, const back &b, DX dx, bf16 *rounded, DY
         store(ahead(dx, i), g, left, n.wide);
         if (b.rounded)
             store(rounded + i, g, left, n.wide);
+        if (b.again) {
+            load(w, b.w + i, left, n.wide);
+            scale_hat(hat, w, n.offset);
+            store(ahead(again, i), hat, left, n.wide);
+        }
     }
 }
 
 template <typename DX, typename DY, typename X>
-DEVICE void backward(const task &n, const back &b, DX dx, bf16 *rounded, DY dy, float *into, X x,
-                     float *part)
+DEVICE void backward(const task &n, const back &b, DX dx, bf16 *rounded, DY again, DY dy,
+                     float *into, X x, float *part)
 {
     const int each = (n.width / 4 + blockDim.x - 1) / blockDim.x;
     if (!n.wide || each > 4)
-        backward_long(n, b, dx, rounded, dy, into, x, part);
+        backward_long(n, b, dx, rounded, again, dy, into, x, part);
     else if (each > 1)
-        backward_kept<4>(n, b, dx, rounded, dy, into, x, part);
+        backward_kept<4>(n, b, dx, rounded, again, dy, into, x, part);
     else
-        backward_kept<1>(n, b, dx, rounded, dy, into, x, part);
+        backward_kept<1>(n, b, dx, rounded, again, dy, into, x, part);
 }
 
 #define BACKWARD(name, how, DX, DY, X)                                                             \
     extern "C" __global__ void __launch_bounds__(1024)                                             \
-        name(gf_arg dx, gf_arg rounded, gf_arg dy, gf_arg into, gf_arg x, float *w, gf_arg rstd,   \
-             unsigned rows, unsigned heads, int width, int wide, float offset, float inverse)      \
+        name(gf_arg dx, gf_arg rounded, gf_arg y, gf_arg dy, gf_arg into, gf_arg x, float *w,      \
+             gf_arg rstd, unsigned rows, unsigned heads, int width, int wide, float offset,        \
+             float inverse)                                                                        \
     {                                                                                              \
         __shared__ float part[WARP];                                                               \
         task n = {0, 0, width, wide, 0.0f, offset, inverse};                                       \
@@ -257,10 +277,10 @@ DEVICE void backward(const task &n, const back &b, DX dx, bf16 *rounded, DY dy, 
             return;                                                                                \
         const int64_t at = (int64_t)n.head * width;                                                \
         const back b = {w, *place<float *>(rstd, n.row, n.head), into.data != nullptr,             \
-                        rounded.data != nullptr};                                                  \
+                        rounded.data != nullptr, y.data != nullptr};                               \
         how(n, b, place<DX>(dx, n.row, at), place<bf16 *>(rounded, n.row, at),                     \
-            place<DY>(dy, n.row, at), place<float *>(into, n.row, at), place<X>(x, n.row, at),     \
-            part);                                                                                 \
+            place<DY>(y, n.row, at), place<DY>(dy, n.row, at), place<float *>(into, n.row, at),    \
+            place<X>(x, n.row, at), part);                                                         \
     }
 
 BACKWARD(rmsnorm_bwd_f32, backward, float *, float *, float *)

@@ -123,8 +123,10 @@ static gf_status attend_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor
         const int64_t Q = c->H * c->K, KV = c->G * c->K;
         const gf_tensor q = gf_heads(gf_cols(a->raw, 0, Q), c->H);
         const gf_tensor k = gf_heads(gf_cols(a->raw, Q, KV), c->G);
-        TRY(gf_rmsnorm_bwd(be, dk, gf_none, dk, gf_none, k, w->k_norm, a->rstd_k, c->norm_offset));
-        TRY(gf_rmsnorm_bwd(be, dq, gf_none, dq, gf_none, q, w->q_norm, a->rstd_q, c->norm_offset));
+        TRY(gf_rmsnorm_bwd(be, dk, gf_none, gf_none, dk, gf_none, k, w->k_norm, a->rstd_k,
+                           c->norm_offset));
+        TRY(gf_rmsnorm_bwd(be, dq, gf_none, gf_none, dq, gf_none, q, w->q_norm, a->rstd_q,
+                           c->norm_offset));
     }
     return GF_OK;
 }
@@ -157,12 +159,13 @@ gf_status gf_block_fwd(gf_model *m, int64_t l, gf_tensor y)
     return GF_OK;
 }
 
-/* dx += norm's gradient, and its rounded copy where products take one. */
+/* dx += norm's gradient, and its rounded copy where products take one; dy gives way to the norm's
+ * output, which the adapters' gradients read. */
 static gf_status norm_bwd(gf_model *m, gf_dx g, gf_tensor dy, gf_tensor x, gf_tensor w,
                           gf_tensor rstd)
 {
     const gf_tensor rounded = m->opt.precision == GF_F32 ? gf_none : g.d;
-    return gf_rmsnorm_bwd(m->be, g.dx, rounded, dy, g.dx, x, w, rstd, m->cfg->norm_offset);
+    return gf_rmsnorm_bwd(m->be, g.dx, rounded, dy, dy, g.dx, x, w, rstd, m->cfg->norm_offset);
 }
 
 /* dx: the gradient of y on entry, of x2 on return. */
@@ -171,25 +174,26 @@ static gf_status mlp_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_dx g)
     const gf_config *c = m->cfg;
     const gf_layer *w = &m->layer[l];
     const gf_dropout drop = m->opt.dropout;
+    const gf_spans *row = &m->row.spans;
     gf_backend *be = m->be;
     const gf_tensor gate = gf_cols(a->gate_up, 0, c->F);
     const gf_tensor up = gf_cols(a->gate_up, gf_group_column(&w->gate_up, 1), c->F);
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
     const gf_tensor dh = scratch(m, "dglu", c->F, gf_model_pitch(m, c->F));
-    const size_t inner = gf_mark(m->arena, GF_PART_SCRATCH);
-    const gf_tensor h = input_of(m, "glu", &w->down);
-    TRY(gf_glu_fwd(be, h, gate, up, c->act));
-    TRY(gf_group_linear_bwd(be, dh, inner_of(m, &w->down, g.d), g.d, h, a->s_down, &w->down,
-                            &m->row.spans, drop, &m->fixed));
-    gf_release(m->arena, GF_PART_SCRATCH, inner);
+    const gf_tensor p_down = inner_of(m, &w->down, g.d);
+    TRY(gf_group_linear_bwd(be, dh, p_down, g.d, gf_none, a->s_down, &w->down, row, drop,
+                            &m->fixed));
+    TRY(gf_glu_bwd(be, gate, up, dh, dh, gate, up, c->act)); /* h in place of its gradient */
+    TRY(gf_group_linear_da(be, p_down, dh, &w->down, row, drop, &m->fixed));
+    gf_release(m->arena, GF_PART_SCRATCH, mark);
 
-    TRY(gf_glu_bwd(be, gate, up, gf_none, dh, gate, up, c->act));
-    const gf_tensor n2 = input_of(m, "norm2", &w->gate_up), dn2 = scratch(m, "dnorm2", c->D, c->D);
-    TRY(gf_rmsnorm_fwd(be, n2, a->rstd2, a->x2, w->norm2, c->eps, c->norm_offset));
-    TRY(gf_group_linear_bwd(be, dn2, inner_of(m, &w->gate_up, a->gate_up), a->gate_up, n2,
-                            a->s_gate_up, &w->gate_up, &m->row.spans, drop, &m->fixed));
-    TRY(norm_bwd(m, g, dn2, a->x2, w->norm2, a->rstd2));
+    const gf_tensor n2 = scratch(m, "norm2", c->D, c->D); /* its gradient first */
+    const gf_tensor p = inner_of(m, &w->gate_up, a->gate_up);
+    TRY(gf_group_linear_bwd(be, n2, p, a->gate_up, gf_none, a->s_gate_up, &w->gate_up, row, drop,
+                            &m->fixed));
+    TRY(norm_bwd(m, g, n2, a->x2, w->norm2, a->rstd2));
+    TRY(gf_group_linear_da(be, p, n2, &w->gate_up, row, drop, &m->fixed));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
@@ -212,13 +216,15 @@ static gf_status attention_half_bwd(gf_model *m, int64_t l, const gf_saved *a, g
     TRY(attend_bwd(m, l, a, dqkv, d_o));
     gf_release(m->arena, GF_PART_SCRATCH, inner);
 
-    const gf_tensor n1 = input_of(m, "norm1", &w->qkv);
-    const gf_tensor dn1 = below ? scratch(m, "dnorm1", c->D, c->D) : gf_none;
-    TRY(gf_rmsnorm_fwd(be, n1, a->rstd1, a->x, w->norm1, c->eps, c->norm_offset));
-    TRY(gf_group_linear_bwd(be, dn1, inner_of(m, &w->qkv, dqkv), dqkv, n1, a->s_qkv, &w->qkv,
+    const gf_tensor n1 = scratch(m, "norm1", c->D, c->D); /* its gradient first, if any */
+    const gf_tensor p = inner_of(m, &w->qkv, dqkv);
+    TRY(gf_group_linear_bwd(be, below ? n1 : gf_none, p, dqkv, gf_none, a->s_qkv, &w->qkv,
                             &m->row.spans, drop, &m->fixed));
     if (below)
-        TRY(norm_bwd(m, g, dn1, a->x, w->norm1, a->rstd1));
+        TRY(norm_bwd(m, g, n1, a->x, w->norm1, a->rstd1));
+    else
+        TRY(gf_rmsnorm_fwd(be, n1, a->rstd1, a->x, w->norm1, c->eps, c->norm_offset));
+    TRY(gf_group_linear_da(be, p, n1, &w->qkv, &m->row.spans, drop, &m->fixed));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }

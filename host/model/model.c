@@ -77,7 +77,8 @@ static gf_status head(gf_model *m, gf_tensor x, gf_tensor dx, bool train)
     }
     if (train) {
         const gf_tensor dxg = gf_model_scratch(m, "dx of predicting", GF_F32, M, full, c->D, c->D);
-        TRY(gf_rmsnorm_bwd(be, dxg, gf_none, dn, gf_none, xg, m->norm, rstd, c->norm_offset));
+        TRY(gf_rmsnorm_bwd(be, dxg, gf_none, gf_none, dn, gf_none, xg, m->norm, rstd,
+                           c->norm_offset));
         TRY(gf_scatter_rows(be, dx, dxg, index));
     }
     gf_release(m->arena, GF_PART_SCRATCH, mark);

@@ -135,6 +135,7 @@ typedef struct {
     X(scatter_rows) \
     X(rmsnorm_bwd) \
     X(group_linear_bwd) \
+    X(group_linear_da) \
     X(glu_bwd) \
     X(attention_bwd) \
     X(sum_squares) \
@@ -156,9 +157,10 @@ GF_OP(rmsnorm_fwd, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor w, float 
 /* To the input only, the weight is frozen.
  *   h = x * r,  g = dy * (w + offset),   dx = into + r * (g - h * mean_d(g * h))
  *   dx [N,D] out f32|bf16; may be dy   rounded [N,D] out bf16 or none: dx once more, for products
+ *   y [N,D] out dy's dtype or none: the forward's y made again; may be dy, unless dx is
  *   dy [N,D] f32|bf16   into [N,D] f32 or none; may be dx */
-GF_OP(rmsnorm_bwd, gf_tensor dx, gf_tensor rounded, gf_tensor dy, gf_tensor into, gf_tensor x,
-      gf_tensor w, gf_tensor rstd, float offset);
+GF_OP(rmsnorm_bwd, gf_tensor dx, gf_tensor rounded, gf_tensor y, gf_tensor dy, gf_tensor into,
+      gf_tensor x, gf_tensor w, gf_tensor rstd, float offset);
 
 /* y = x W^T + bias + scale (drop(x) A^T) B^T (+ residual), all layers of the group side by side.
  *   y [N,n] out f32|bf16   s [N,R] out x's dtype: scale * drop(x) A^T, kept for the backward pass
@@ -170,12 +172,16 @@ GF_OP(group_linear_fwd, gf_tensor y, gf_tensor s, gf_tensor x, gf_tensor residua
       const gf_group *g, const gf_spans *row, gf_dropout drop);
 
 /*   P = scale * dy B,   dx = dy W + drop'(P A),   dA += drop(x)^T P (as [r,k]),   dB += dy^T S
- *   dx [N,k] out dy's dtype or f32, or none (nobody below needs it)   p [N,R] scratch, dy's dtype
- *   dy [N,n]   x [N,k], s [N,R] as the forward had them
+ *   dx [N,k] out dy's dtype or f32, or none (nobody below needs it)   p [N,R] out, dy's dtype
+ *   dy [N,n]   x [N,k], s [N,R] as the forward had them; x none: dA is left to group_linear_da
  * dA and dB: an f32 sum over each chunk of GF_CHUNK tokens of each example, rounded to fixed point
  * (round half to even) and added; fixed->shift gives the scale. */
 GF_OP(group_linear_bwd, gf_tensor dx, gf_tensor p, gf_tensor dy, gf_tensor x, gf_tensor s,
       const gf_group *g, const gf_spans *row, gf_dropout drop, gf_fixed *fixed);
+
+/* dA alone, where x is made again only after dx: p [N,R] as group_linear_bwd left it, x [N,k]. */
+GF_OP(group_linear_da, gf_tensor p, gf_tensor x, const gf_group *g, const gf_spans *row,
+      gf_dropout drop, gf_fixed *fixed);
 
 /* Rotary embedding of the first 2*C columns of every head, in place; half-rotation pairing:
  *   i < C:  x[i], x[i+C] = x[i] cos_i - x[i+C] sin_i, x[i+C] cos_i + x[i] sin_i
@@ -206,7 +212,7 @@ GF_OP(attention_bwd, gf_tensor dq, gf_tensor dk, gf_tensor dv, gf_tensor delta, 
 GF_OP(glu_fwd, gf_tensor h, gf_tensor gate, gf_tensor up, gf_act act);
 
 /*   dgate = dh * up * act'(gate),  dup = dh * act(gate),  h = act(gate) * up (made again)
- *   dgate, dup out; may be gate and up themselves   h out, or none   dh in */
+ *   dgate, dup out; may be gate and up themselves   h out, or none; may be dh   dh in */
 GF_OP(glu_bwd, gf_tensor dgate, gf_tensor dup, gf_tensor h, gf_tensor dh, gf_tensor gate,
       gf_tensor up, gf_act act);
 

@@ -304,9 +304,10 @@ static int add_job(gf_lora_gradients *grads, int jobs, gf_lora_job job)
     return jobs + 1;
 }
 
-/* Every gradient that somebody wants: dA of all layers at once, as they share x, unless each one's
- * mask is its own; dB one by one. Returns their number. */
-static int make_jobs(gf_lora_gradients *grads, const gf_group *g, gf_dropout drop)
+/* Every gradient that somebody wants, dA if there is x and dB if there is dy: dA of all layers at
+ * once, as they share x, unless each one's mask is its own; dB one by one. Returns their number. */
+static int make_jobs(gf_lora_gradients *grads, const gf_group *g, gf_dropout drop, bool with_a,
+                     bool with_b)
 {
     gf_lora_product layers = {0};
     describe_layers(&layers, g);
@@ -332,13 +333,14 @@ static int make_jobs(gf_lora_gradients *grads, const gf_group *g, gf_dropout dro
         sums->b_stride = lin->db.stride;
         const gf_lora_job da = {
             .first = of.first, .last = of.last, .width = k, .module = of.module};
-        if (drop.p > 0)
+        if (with_a && drop.p > 0)
             jobs = add_job(grads, jobs, da);
         const gf_lora_job db = {
             .first = of.first, .last = of.last, .at = of.at, .width = of.k, .across = 1};
-        jobs = add_job(grads, jobs, db);
+        if (with_b)
+            jobs = add_job(grads, jobs, db);
     }
-    if (any && drop.p == 0)
+    if (with_a && any && drop.p == 0)
         jobs = add_job(grads, jobs, (gf_lora_job){.last = layers.rank, .width = k});
     return jobs;
 }
@@ -351,14 +353,13 @@ static bool wants_gradients(const gf_group *g)
     return false;
 }
 
-/* dA and dB of all layers in one launch; P has been made. */
-static gf_status gradients(gf_backend *be, gf_tensor dy, gf_tensor x, gf_tensor s,
+/* dA of all layers if there is x, dB if there is dy, in one launch; P has been made. */
+static gf_status gradients(gf_backend *be, gf_tensor p, gf_tensor dy, gf_tensor x, gf_tensor s,
                            const gf_group *g, const gf_spans *row, gf_dropout drop,
                            const gf_fixed *fixed)
 {
     char name[32];
     int64_t tiles = 0, ranks = 0;
-    const gf_tensor p = part_of(dy, dy.dim[0], gf_group_n(g), g->tail);
     gf_lora_gradients grads = {.x = x.data,
                                .dy = dy.data,
                                .p = p.data,
@@ -374,17 +375,17 @@ static gf_status gradients(gf_backend *be, gf_tensor dy, gf_tensor x, gf_tensor 
                                .s_loose = !aligned(s),
                                .drop = dropout_of(drop)};
     TRY(want_aligned(be, "group_linear_bwd", "x", x));
-    const int jobs = make_jobs(&grads, g, drop);
+    const int jobs = make_jobs(&grads, g, drop, gf_is(x), gf_is(dy));
     for (int i = 0; i < jobs; i++) {
         const gf_lora_job *job = &grads.job[i];
         const int64_t span = job->last - job->first / GF_LORA_RANK_STEP * GF_LORA_RANK_STEP;
         tiles += job->tiles;
         ranks = span > ranks ? span : ranks;
     }
-    const int64_t each = class_of(dy.dtype, ranks, GF_LORA_GRAD_MOST);
-    const gf_dim grid = {(unsigned)tiles, gf_cuda_row_grid(be, row, dy.dim[0]).chunks,
+    const int64_t each = class_of(p.dtype, ranks, GF_LORA_GRAD_MOST);
+    const gf_dim grid = {(unsigned)tiles, gf_cuda_row_grid(be, row, p.dim[0]).chunks,
                          blocks(ranks, each)};
-    (void)snprintf(name, sizeof name, "lora_grad_%s_%d", gf_dtype_name(dy.dtype), (int)each);
+    (void)snprintf(name, sizeof name, "lora_grad_%s_%d", gf_dtype_name(p.dtype), (int)each);
     return GF_LAUNCH(be, "lora_grad", name, grid, threads, GF_LORA_GRAD_SHARED((size_t)each),
                      &grads);
 }
@@ -401,7 +402,19 @@ gf_status gf_cuda_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf
         TRY(make_p(be, p, dy, g, row, wanted));
     if (gf_is(dx))
         TRY(to_input(be, dx, dy, g, row, drop));
-    return wanted ? gradients(be, dy, x, s, g, row, drop, fixed) : GF_OK;
+    if (!wanted)
+        return GF_OK;
+    const gf_tensor tail = part_of(dy, dy.dim[0], gf_group_n(g), g->tail);
+    return gradients(be, tail, dy, x, s, g, row, drop, fixed);
+}
+
+gf_status gf_cuda_group_linear_da(gf_backend *be, gf_tensor p, gf_tensor x, const gf_group *g,
+                                  const gf_spans *row, gf_dropout drop, gf_fixed *fixed)
+{
+    TRY(check_group(be, "group_linear_da", "x", x, g));
+    TRY(want_row(be, "group_linear_da", row));
+    TRY(want_aligned(be, "group_linear_da", "p", p));
+    return gradients(be, p, gf_none, x, gf_none, g, row, drop, fixed);
 }
 
 /* ---- tails ----------------------------------------------------------------------------------- */

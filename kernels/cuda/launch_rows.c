@@ -105,11 +105,11 @@ gf_status gf_cuda_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_te
                      &heads, &width, &wide, &eps, &offset, &inverse);
 }
 
-gf_status gf_cuda_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_tensor dy,
-                              gf_tensor into, gf_tensor x, gf_tensor w, gf_tensor rstd,
-                              float offset)
+gf_status gf_cuda_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_tensor y,
+                              gf_tensor dy, gf_tensor into, gf_tensor x, gf_tensor w,
+                              gf_tensor rstd, float offset)
 {
-    const gf_tensor typed[] = {dx, dy, x}, all[] = {dx, rounded, dy, into, x, w};
+    const gf_tensor typed[] = {dx, dy, x}, all[] = {dx, rounded, y, dy, into, x, w};
     const char *name = all_are(GF_F32, 3, typed)    ? "rmsnorm_bwd_f32"
                        : all_are(GF_BF16, 3, typed) ? "rmsnorm_bwd_bf16"
                        : dx.dtype == GF_F32 && dy.dtype == GF_BF16 && x.dtype == GF_F32
@@ -119,11 +119,11 @@ gf_status gf_cuda_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, g
     int width = (int)x.dim[x.rank - 1];
     float inverse = 1.0f / (float)width;
     int wide = width % 4 == 0 && all_aligned(4, COUNT(all), all);
-    gf_arg to = gf_arg_of(dx), copy = gf_arg_of(rounded), slope = gf_arg_of(dy),
-           old = gf_arg_of(into), from = gf_arg_of(x), r = gf_arg_of(rstd);
+    gf_arg to = gf_arg_of(dx), copy = gf_arg_of(rounded), again = gf_arg_of(y),
+           slope = gf_arg_of(dy), old = gf_arg_of(into), from = gf_arg_of(x), r = gf_arg_of(rstd);
     const shape s = norm_shape(rows, width, 512);
-    return GF_LAUNCH(be, "rmsnorm", name, s.grid, s.block, 0, &to, &copy, &slope, &old, &from,
-                     &w.data, &r, &rows, &heads, &width, &wide, &offset, &inverse);
+    return GF_LAUNCH(be, "rmsnorm", name, s.grid, s.block, 0, &to, &copy, &again, &slope, &old,
+                     &from, &w.data, &r, &rows, &heads, &width, &wide, &offset, &inverse);
 }
 
 /* ---- rotary embedding ------------------------------------------------------------------- */

@@ -93,8 +93,8 @@ Test(rmsnorm, formula)
             norm_set s = make_set(&cases[i], i);
             const float off = cases[i].offset;
             OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, off));
-            OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, s.dy.t, s.into.t, s.x.t, s.w.t, s.rstd.t,
-                                     off));
+            OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, gf_none, s.dy.t, s.into.t, s.x.t, s.w.t,
+                                     s.rstd.t, off));
             for (int64_t t = 0; t < cases[i].n; t++)
                 for (int64_t h = 0; h < (cases[i].heads ? cases[i].heads : 1); h++)
                     check_one(&cases[i], &s, t, h);
@@ -119,15 +119,15 @@ Test(rmsnorm, rows_alone)
             op_tensor y = make(&single, single.y, "y", 0), dx = make(&single, GF_F32, "dx", 0);
             const float off = single.offset;
             OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, off));
-            OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, s.dy.t, gf_none, s.x.t, s.w.t, s.rstd.t,
-                                     off));
+            OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, gf_none, s.dy.t, gf_none, s.x.t, s.w.t,
+                                     s.rstd.t, off));
             for (int64_t t = 0; t < cases[i].n; t++) {
                 op_tensor x = op_copy(gf_rows(s.x.t, t, 1), 0),
                           dy = op_copy(gf_rows(s.dy.t, t, 1), 0);
                 op_tensor rstd = op_copy(gf_rows(s.rstd.t, t, 1), 0);
                 OP_OK(one, gf_rmsnorm_fwd(&one, y.t, rstd.t, x.t, s.w.t, EPS, off));
-                OP_OK(one,
-                      gf_rmsnorm_bwd(&one, dx.t, gf_none, dy.t, gf_none, x.t, s.w.t, rstd.t, off));
+                OP_OK(one, gf_rmsnorm_bwd(&one, dx.t, gf_none, gf_none, dy.t, gf_none, x.t, s.w.t,
+                                          rstd.t, off));
                 cr_assert(op_same_row(y.t, 0, s.y.t, t) && op_same_row(dx.t, 0, s.dx.t, t) &&
                               op_same_row(rstd.t, 0, s.rstd.t, t),
                           "%s: case %d row %lld", be.ops->name, i, (long long)t);
@@ -154,7 +154,8 @@ Test(rmsnorm, rounded_copy)
                   half = op_make(GF_BF16, "rounded", s.x.t.dim[0], s.x.t.dim[1], 0, 5);
         cr_assert_eq(s.x.t.rank, 2);
         OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, 0));
-        OP_OK(be, gf_rmsnorm_bwd(&be, dx.t, half.t, s.dy.t, s.into.t, s.x.t, s.w.t, s.rstd.t, 0));
+        OP_OK(be, gf_rmsnorm_bwd(&be, dx.t, half.t, gf_none, s.dy.t, s.into.t, s.x.t, s.w.t,
+                                 s.rstd.t, 0));
         for (int64_t t = 0; t < dx.t.dim[0]; t++)
             for (int64_t i = 0; i < dx.t.dim[1]; i++)
                 cr_assert_eq(((const uint16_t *)op_row(half.t, t))[i],
@@ -177,12 +178,12 @@ Test(rmsnorm, in_place)
         OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, 0));
         OP_OK(be, gf_rmsnorm_fwd(&be, y.t, s.rstd.t, y.t, s.w.t, EPS, 0));
         cr_assert(op_same(y.t, s.y.t));
-        OP_OK(be,
-              gf_rmsnorm_bwd(&be, s.dx.t, gf_none, s.dy.t, s.into.t, s.x.t, s.w.t, s.rstd.t, 0));
-        OP_OK(be,
-              gf_rmsnorm_bwd(&be, on_dy.t, gf_none, on_dy.t, s.into.t, s.x.t, s.w.t, s.rstd.t, 0));
-        OP_OK(be, gf_rmsnorm_bwd(&be, on_into.t, gf_none, s.dy.t, on_into.t, s.x.t, s.w.t, s.rstd.t,
-                                 0));
+        OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, gf_none, s.dy.t, s.into.t, s.x.t, s.w.t,
+                                 s.rstd.t, 0));
+        OP_OK(be, gf_rmsnorm_bwd(&be, on_dy.t, gf_none, gf_none, on_dy.t, s.into.t, s.x.t, s.w.t,
+                                 s.rstd.t, 0));
+        OP_OK(be, gf_rmsnorm_bwd(&be, on_into.t, gf_none, gf_none, s.dy.t, on_into.t, s.x.t, s.w.t,
+                                 s.rstd.t, 0));
         cr_assert(op_same(on_dy.t, s.dx.t) && op_same(on_into.t, s.dx.t));
         op_free(&y);
         op_free(&on_dy);
@@ -200,7 +201,8 @@ Test(rmsnorm, derivative)
         const norm_case c = {GF_F32, GF_F32, 1, 0, 24, 1.0f};
         norm_set s = make_set(&c, 9);
         OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, 1));
-        OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, s.dy.t, gf_none, s.x.t, s.w.t, s.rstd.t, 1));
+        OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, gf_none, s.dy.t, gf_none, s.x.t, s.w.t,
+                                 s.rstd.t, 1));
         for (int64_t i = 0; i < c.width; i++) {
             double loss[2];
             for (int side = 0; side < 2; side++) {
@@ -233,7 +235,7 @@ Test(rmsnorm, refusals)
     w = gf_view(NULL, GF_F32, "w", 128, 0, 0);
     OP_REFUSED(be, gf_rmsnorm_fwd(&be, x, x, x, w, EPS, 0),
                "rmsnorm_fwd: rstd is f32 [2,128], want f32 [2]");
-    OP_REFUSED(be, gf_rmsnorm_bwd(&be, x, gf_none, gf_none, gf_none, x, w, r, 0),
+    OP_REFUSED(be, gf_rmsnorm_bwd(&be, x, gf_none, gf_none, gf_none, gf_none, x, w, r, 0),
                "rmsnorm_bwd: dy is missing, want f32|bf16 [2,128]");
     gf_tensor tight = x;
     tight.stride = 100;

@@ -111,8 +111,8 @@ Test(cuda_rmsnorm, backward)
         twin *into = i % 3 == 2 ? NULL : s.into, *rounded = i % 2 ? NULL : s.rounded;
         OP_OK(p.cpu, gf_rmsnorm_fwd(&p.cpu, s.y->cpu.t, s.rstd->cpu.t, s.x->cpu.t, s.w->cpu.t, EPS,
                                     c->offset));
-        TWIN_RUN(p, gf_rmsnorm_bwd(BE, T(s.dx), T(rounded), T(s.dy), T(into), T(s.x), T(s.w),
-                                   T(s.rstd), c->offset));
+        TWIN_RUN(p, gf_rmsnorm_bwd(BE, T(s.dx), T(rounded), gf_none, T(s.dy), T(into), T(s.x),
+                                   T(s.w), T(s.rstd), c->offset));
         const double u = roundings(c->width) * U32 * size_of(&s, (double)c->width);
         device_near("backward", s.dx->got.t, s.dx->cpu.t, u, of_type(c->dx));
         if (rounded)
@@ -136,15 +136,16 @@ Test(cuda_rmsnorm, in_place)
         const gf_tensor x = s.x->on.t, w = s.w->on.t, r = s.rstd->on.t, dy = s.dy->on.t;
         gf_backend *be = &p.be;
         DEVICE_OK(be, gf_rmsnorm_fwd(be, s.y->on.t, r, x, w, EPS, c->offset));
-        DEVICE_OK(be, gf_rmsnorm_bwd(be, s.dx->on.t, gf_none, dy, s.into->on.t, x, w, r, 0.0f));
+        DEVICE_OK(
+            be, gf_rmsnorm_bwd(be, s.dx->on.t, gf_none, gf_none, dy, s.into->on.t, x, w, r, 0.0f));
         if (c->dx == GF_F32)
-            DEVICE_OK(be,
-                      gf_rmsnorm_bwd(be, s.into->on.t, gf_none, dy, s.into->on.t, x, w, r, 0.0f));
+            DEVICE_OK(be, gf_rmsnorm_bwd(be, s.into->on.t, gf_none, gf_none, dy, s.into->on.t, x, w,
+                                         r, 0.0f));
         twin *old = make(&p, c, GF_F32, "into");
         op_fill(old->cpu.t, 4, 1.0);
         DEVICE_OK(be, gf_upload(be, device_whole(&old->on), old->cpu.memory));
         if (c->dx == c->y)
-            DEVICE_OK(be, gf_rmsnorm_bwd(be, dy, gf_none, dy, old->on.t, x, w, r, 0.0f));
+            DEVICE_OK(be, gf_rmsnorm_bwd(be, dy, gf_none, gf_none, dy, old->on.t, x, w, r, 0.0f));
         if (c->x == c->y)
             DEVICE_OK(be, gf_rmsnorm_fwd(be, x, r, x, w, EPS, c->offset));
         twin_get(&p);
@@ -168,8 +169,8 @@ Test(cuda_rmsnorm, rows_alone)
         twin_put(&p);
         gf_backend *be = &p.be;
         DEVICE_OK(be, gf_rmsnorm_fwd(be, s.y->on.t, s.rstd->on.t, s.x->on.t, s.w->on.t, EPS, 0.0f));
-        DEVICE_OK(be, gf_rmsnorm_bwd(be, s.dx->on.t, s.rounded->on.t, s.dy->on.t, s.into->on.t,
-                                     s.x->on.t, s.w->on.t, s.rstd->on.t, 0.0f));
+        DEVICE_OK(be, gf_rmsnorm_bwd(be, s.dx->on.t, s.rounded->on.t, gf_none, s.dy->on.t,
+                                     s.into->on.t, s.x->on.t, s.w->on.t, s.rstd->on.t, 0.0f));
         twin_get(&p);
         const int64_t row = c.n - 1;
         c.n = 1;
@@ -181,7 +182,7 @@ Test(cuda_rmsnorm, rows_alone)
         DEVICE_OK(be, gf_upload(be, one.dy->on.t, op_row(s.dy->cpu.t, row)));
         DEVICE_OK(be, gf_upload(be, one.into->on.t, op_row(s.into->cpu.t, row)));
         DEVICE_OK(be, gf_rmsnorm_fwd(be, one.y->on.t, one.rstd->on.t, x, one.w->on.t, EPS, 0.0f));
-        DEVICE_OK(be, gf_rmsnorm_bwd(be, one.dx->on.t, one.rounded->on.t, one.dy->on.t,
+        DEVICE_OK(be, gf_rmsnorm_bwd(be, one.dx->on.t, one.rounded->on.t, gf_none, one.dy->on.t,
                                      one.into->on.t, x, one.w->on.t, one.rstd->on.t, 0.0f));
         twin_get(&p);
         cr_assert(op_same_row(one.y->got.t, 0, s.y->got.t, row), "case %d: y", i);
@@ -241,8 +242,8 @@ Test(cuda_rmsnorm, not_finite)
         const double u = roundings(c->width) * U32;
         device_near("forward", s.y->got.t, s.y->cpu.t, 0.0, u + of_type(c->y));
         memcpy(s.rstd->got.memory, s.rstd->cpu.memory, s.rstd->cpu.bytes);
-        TWIN_RUN(p, gf_rmsnorm_bwd(BE, T(s.dx), T(s.rounded), T(s.dy), T(s.into), T(s.x), T(s.w),
-                                   T(s.rstd), 0.0f));
+        TWIN_RUN(p, gf_rmsnorm_bwd(BE, T(s.dx), T(s.rounded), gf_none, T(s.dy), T(s.into), T(s.x),
+                                   T(s.w), T(s.rstd), 0.0f));
         for (int64_t r = 0; r < c->n; r++)
             for (int64_t j = 0; j < gf_width(s.dx->cpu.t); j++)
                 cr_assert_eq(isnan(op_get(s.dx->got.t, r, j)), isnan(op_get(s.dx->cpu.t, r, j)),

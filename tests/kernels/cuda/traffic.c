@@ -54,9 +54,9 @@ static void norms(gf_dtype run, int64_t width, int64_t gap)
     DEVICE_OK(&be, gf_rmsnorm_fwd(&be, y, r, x, w, 1e-5f, 0.0f));
     DEVICE_OK(&be, gf_rmsnorm_fwd(&be, y, r, y, w, 1e-5f, 1.0f));
     DEVICE_OK(&be, gf_rmsnorm_fwd(&be, x, r, y, w, 1e-5f, 0.0f));
-    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, rounded, y, dx, x, w, r, 0.0f));
-    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, y, gf_none, y, gf_none, y, w, r, 1.0f));
-    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, gf_none, dx, gf_none, y, w, r, 1.0f));
+    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, rounded, gf_none, y, dx, x, w, r, 0.0f));
+    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, y, gf_none, gf_none, y, gf_none, y, w, r, 1.0f));
+    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, gf_none, gf_none, dx, gf_none, y, w, r, 1.0f));
 }
 
 static void rows(gf_dtype run, int64_t width)
@@ -109,7 +109,7 @@ static void heads(gf_dtype run, int64_t width)
     DEVICE_OK(&be, gf_rope(&be, x, cos, sin, 1));
     DEVICE_OK(&be, gf_rope(&be, x, cos, sin, -1));
     DEVICE_OK(&be, gf_rmsnorm_fwd(&be, x, r, x, w, 1e-5f, 0.0f));
-    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, x, gf_none, x, gf_none, x, w, r, 0.0f));
+    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, x, gf_none, gf_none, x, gf_none, x, w, r, 0.0f));
 }
 
 Test(traffic, elements_and_heads)
