@@ -346,10 +346,10 @@ DEVICE void backward_queries(const gf_attention_args &a)
             const uint32_t half = ((n + 1) & 1) * block_bytes;
             load_tile<Width, Keys, threads>(
                 sk + half, head_of<bf16>(a, a.k, a.k_stride, kept.span.start + key, group),
-                a.k_stride, left, a.width, thread_again());
+                a.k_stride, left, a.width, (int)threadIdx.x);
             load_tile<Width, Keys, threads>(
                 sv + half, head_of<bf16>(a, a.v, a.v_stride, kept.span.start + key, group),
-                a.v_stride, left, a.width, thread_again());
+                a.v_stride, left, a.width, (int)threadIdx.x);
             cp_async_commit();
         }
         const int query = kept.position + own, key = n * Keys;

@@ -68,30 +68,33 @@ DEVICE void dot(float (&s)[f32_shape<Rows>::own][f32_shape<Rows>::columns], cons
 }
 
 /* o[r] += s[r] b over the rows of b, chunks `chunk`, chunk + 8, ... of them; those that the width
- * does not have are the first one's again, and nobody stores them. */
+ * does not have are earlier ones again, in the same banks, and nobody stores them. */
 template <int Rows>
 DEVICE void add_rows(float (&o)[f32_shape<Rows>::own][f32_shape<Rows>::chunks][4], const float *s,
                      const float *b, int chunk, int width)
 {
-    constexpr int own = f32_shape<Rows>::own, chunks = f32_shape<Rows>::chunks;
-    constexpr int pitch = f32_shape<Rows>::pitch;
-    for (int k = 0; k < Rows; k += 4) {
-        float x[own][4], y[4];
+    constexpr int own = f32_shape<Rows>::own, pitch = f32_shape<Rows>::pitch;
+    const int least = 4 * chunk < width ? 4 * chunk : 0;
 #pragma unroll
-        for (int r = 0; r < own; r++)
-            load_unit(x[r], s + r * pitch + k);
+    for (int c = 0; c < f32_shape<Rows>::chunks; c++) {
+        if (32 * c >= width)
+            break;
+        const int column = 4 * (chunk + 8 * c) < width ? 4 * (chunk + 8 * c) : least;
+        for (int k = 0; k < Rows; k += 4) {
+            float x[own][4], y[4];
 #pragma unroll
-        for (int i = 0; i < 4; i++)
+            for (int r = 0; r < own; r++)
+                load_unit(x[r], s + r * pitch + k);
 #pragma unroll
-            for (int c = 0; c < chunks; c++) {
-                const int column = 4 * (chunk + 8 * c);
-                load_unit(y, b + (k + i) * (width + 4) + (column < width ? column : 0));
+            for (int i = 0; i < 4; i++) {
+                load_unit(y, b + (k + i) * (width + 4) + column);
 #pragma unroll
                 for (int r = 0; r < own; r++)
 #pragma unroll
                     for (int e = 0; e < 4; e++)
                         o[r][c][e] = fmaf(x[r][i], y[e], o[r][c][e]);
             }
+        }
     }
 }
 

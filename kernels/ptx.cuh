@@ -15,15 +15,6 @@ DEVICE uint32_t shared_address(const void *p)
     return (uint32_t)__cvta_generic_to_shared(p);
 }
 
-/* threadIdx.x, read anew: what is computed from it is computed again, not kept in registers across a
- * loop that has none left. */
-DEVICE int thread_again()
-{
-    int thread;
-    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread));
-    return thread;
-}
-
 /* ---- matrix products ------------------------------------------------------------------------- */
 
 /* d [16,8] f32 += a [16,16] bf16 * b [16,8] bf16. Two values a register, the lower column (row of
