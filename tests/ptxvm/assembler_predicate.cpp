@@ -198,6 +198,20 @@ template <Compare f> static void set(Warp &w, const Instruction &i, u32 lanes)
                 [=](int lane) { return result >> lane & 1 ? one : 0; });
 }
 
+// set of pairs: immediate is what a half becomes where the comparison holds.
+template <float (*value)(u16)> static void set_pair(Warp &w, const Instruction &i, u32 lanes)
+{
+    const u32 *a = w.lanes_of<u32>(i.in[0]), *b = w.lanes_of<u32>(i.in[1]);
+    const u32 one = (u32)i.immediate;
+    write_lanes(w.lanes_of<u32>(i.out[0]), lanes, [=](int lane) {
+        u32 result = 0;
+        for (int h = 0; h < 32; h += 16)
+            if (compare(i.variant, value((u16)(a[lane] >> h)), value((u16)(b[lane] >> h))))
+                result |= one << h;
+        return result;
+    });
+}
+
 // Takes the comparison and what follows it; operands from the second on.
 void Assembler::comparison()
 {
@@ -240,9 +254,15 @@ void Assembler::op_set() // set.lt.u32.f32 d, a, b
     out(0);
     comparison();
     const std::string to = modifiers.size() > 1 ? modifiers[modifiers.size() - 2] : "";
+    take(to.c_str());
+    if (contains(type, "x2")) {
+        if (current.option || (to != type && to != "u32"))
+            fail("this form is not implemented");
+        current.immediate = to == "u32" ? 0xffff : to == "f16x2" ? 0x3c00 : 0x3f80;
+        return emit(type == "f16x2" ? set_pair<half_to_float> : set_pair<bf16_to_float>);
+    }
     if (to != "u32" && to != "s32" && to != "f32")
         fail("this result is not implemented");
-    take(to.c_str());
     current.register_width = to == "f32" ? 1 : 4;
     if (type == "f32" && take("ftz"))
         return emit(set<compare_flushed>);

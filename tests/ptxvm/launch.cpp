@@ -51,6 +51,7 @@ void Launch::run()
     threads = block.x * block.y * block.z;
     random.seed(options.seed);
     order.launch_start = ++order.now;
+    order.warp_count = (threads + 31) / 32;
     const size_t blocks = (size_t)grid.x * grid.y * grid.z;
     std::vector<unsigned> sequence(blocks);
     for (size_t i = 0; i < blocks; i++)

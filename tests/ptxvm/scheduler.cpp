@@ -96,6 +96,13 @@ void Block::exit_lanes(Warp &w, size_t which, u32 lanes)
         w.groups.erase(w.groups.begin() + (std::ptrdiff_t)which);
 }
 
+static bool differ(const u32 *values, u32 lanes, u32 from)
+{
+    u32 bits = 0;
+    for_lanes(lanes, [&](int lane) { bits |= values[lane] ^ from; });
+    return bits;
+}
+
 // Runs a collective, or parks the group until all its members are there.
 void Block::collective(Warp &w, size_t which, u32 lanes)
 {
@@ -105,12 +112,13 @@ void Block::collective(Warp &w, size_t which, u32 lanes)
     const int first = __builtin_ctz(lanes);
     u32 members = i.members < 0 ? ~0u : w.lanes_of<u32>(i.members)[first];
     const auto mask = [&members] { return "mask " + hexadecimal(members); };
-    if (members & ~w.live) {
-        w.report(first, "warp collective names exited lanes", mask);
-        members &= w.live;
-    }
+    if (i.members < 0 && members & ~w.live)
+        w.report(first, "warp collective by a part of a warp", mask);
     if (lanes & ~members)
         w.report(__builtin_ctz(lanes & ~members), "lane is not in its own mask", mask);
+    if (i.members >= 0 && differ(w.lanes_of<u32>(i.members), lanes & members, members))
+        w.report(first, "warp collective with different masks", mask);
+    members &= w.live; // lanes that have exited may be named, but not waited for
     if (members & ~lanes) {
         w.groups[which].parked = Group::for_lanes;
         merge(w, true);

@@ -25,7 +25,8 @@ bool Order::before_all(Stamp past, u32 warp) const
 {
     for (u32 rest = past.who(); rest; rest &= rest - 1) {
         const u32 v = (u32)__builtin_ctz(rest);
-        if (known[warp][v] <= past.clock() || known[warp][v + 16] <= past.clock())
+        if (known[warp][v] <= past.clock() ||
+            (v + 16 < warp_count && known[warp][v + 16] <= past.clock()))
             return false;
     }
     return true;

@@ -60,10 +60,11 @@ struct Stamp {
 
 // What lies before the running instruction. Times are unique on a device and only grow.
 struct Order {
-    u64 now = 1;          // the device's time
-    u64 launch_start = 1; // earlier stamps belong to earlier launches, or to the host
-    u64 block_start = 1;  // earlier ones to other blocks of this launch
-    u64 last_meeting = 1; // the last barrier of the whole block
+    u32 warp_count = max_warps; // of a block of this launch
+    u64 now = 1;                // the device's time
+    u64 launch_start = 1;       // earlier stamps belong to earlier launches, or to the host
+    u64 block_start = 1;        // earlier ones to other blocks of this launch
+    u64 last_meeting = 1;       // the last barrier of the whole block
     // known[w][v]: warp w comes after everything that warp v did before this time; known[w][w] is
     // w's own clock.
     std::array<std::array<u64, max_warps>, max_warps> known;

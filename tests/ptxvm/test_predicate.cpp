@@ -105,6 +105,16 @@ Test(predicate, set)
     Opcode("set.eq.and.u32.u32 %d, %a, %b, %c;", "u32", {"u32", "u32", "pred"})
         .like([](u64 a, u64 b, u64 c) { return a == b && c ? 0xffffffff : 0; });
 }
+Test(predicate, set_pairs) // each half on its own
+{
+    Opcode("set.le.bf16x2.bf16x2 %d, %a, %b;", "b32", {"b32", "b32"})
+        .gives(0x3f800000, {0x3f803f80, 0x40000000})
+        .gives(0, {0x7fc04000, 0x3f803f80});
+    Opcode("set.gtu.f16x2.f16x2 %d, %a, %b;", "b32", {"b32", "b32"})
+        .gives(0x3c000000, {0x7e003c00, 0x3c003c00});
+    Opcode("set.eq.u32.f16x2 %d, %a, %b;", "b32", {"b32", "b32"})
+        .gives(0x0000ffff, {0x3c008000, 0x3c010000});
+}
 Test(predicate, selp)
 {
     Opcode("selp.b16 %d, %a, %b, %c;", "b16", {"b16", "b16", "pred"}).like([](u64 a, u64 b, u64 c) {

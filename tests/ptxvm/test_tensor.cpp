@@ -140,7 +140,7 @@ Test(tensor, mma_by_part_of_a_warp)
     run.block.x = 16;
     expect_fault(".reg .b32 %a; mov.u32 %a, 0;\nmma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 "
                  "{%a, %a, %a, %a}, {%a, %a}, {%a}, {%a, %a, %a, %a};",
-                 run, "names exited lanes");
+                 run, "warp collective by a part of a warp");
 }
 Test(tensor, other_shapes_are_refused)
 {

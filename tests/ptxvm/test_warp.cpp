@@ -170,10 +170,21 @@ Test(warp, divergent_collective)
                             "shfl.sync.bfly.b32 %d, %v, 1, 31, 0xffffffff;\nbra END;\nSKIP:\n"
                             "vote.sync.ballot.b32 %d, %p, 0xffffffff;\nEND:"),
                  numbers, "divergent warp collective");
-    expect_fault(with_value("setp.lt.u32 %p, %lane, 16;\n@%p bra END;\n"
-                            "shfl.sync.bfly.b32 %d, %v, 1, 31, 0xffffffff;\n"
-                            "st.global.u32 [%dst], %d;\nEND:\nexit;"),
-                 numbers, "names exited lanes");
+    // Lanes that have exited may be named, but not read.
+    const std::string half = "setp.lt.u32 %p, %lane, 16; mov.u32 %d, 0;\n"
+                             "@%p st.global.u32 [%dst], %d; @%p exit;\n";
+    expect_words(
+        results_of(with_value(half + "shfl.sync.bfly.b32 %d, %v, 1, 31, 0xffffffff;\n"
+                                     "vote.sync.ballot.b32 %v, !%p, 0xffffffff;\n"
+                                     "popc.b32 %v, %v; add.u32 %d, %d, %v;"),
+                   numbers),
+        [](unsigned lane) { return lane < 16 ? 0 : (lane ^ 1) + 16; }, "half of a warp");
+    expect_fault(with_value("setp.lt.u32 %p, %lane, 16; @%p exit;\n"
+                            "shfl.sync.bfly.b32 %d, %v, 16, 31, 0xffffffff;"),
+                 numbers, "shuffle reads a lane outside the mask");
+    expect_fault(with_value("setp.lt.u32 %p, %lane, 16; selp.u32 %d, 0xffffffff, 0xfffffffe, %p;\n"
+                            "vote.sync.ballot.b32 %d, %p, %d;"),
+                 numbers, "with different masks");
     expect_fault(with_value("mov.u32 %d, 0; vote.sync.ballot.b32 %d, !%p, 0x7fffffff;"), numbers,
                  "lane is not in its own mask");
 }
