@@ -440,7 +440,6 @@ gf_status bench_case_open(bench_case *c, gf_backend *be, const bench_op *op,
 {
     *c = (bench_case){.be = be, .shape = shape, .N = n};
     c->span = (gf_span){.len = n, .kv_len = n, .example = 7};
-    be->row_most = shape->N;
     const size_t work = gf_row_work_bytes(be, n);
     if (work) {
         c->status = gf_backend_alloc(be, &c->memory[0], work, &c->err);

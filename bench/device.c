@@ -191,7 +191,6 @@ gf_status bench_device_ceiling(bench_device *d, const bench_options *o, bool sma
     gf_status st = gf_backend_alloc(&d->be, &memory, (size_t)(6 * n * n), &d->be.err);
     if (st != GF_OK)
         return st;
-    d->be.row_most = n;
     st = measure(d, o, memory, n);
     gf_backend_free(&d->be, memory);
     return st;

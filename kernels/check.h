@@ -1,4 +1,5 @@
-/* check.h - the front door's sentences: what an op was given, what it wants. Used by ops.c only. */
+/* check.h - what the front doors share: their sentences on what an op was given and what it wants,
+ * the tally, the call of the twin, the look at what it wrote. Used by ops.c and ops_linear.c. */
 #ifndef GRAFT_KERNELS_CHECK_H
 #define GRAFT_KERNELS_CHECK_H
 
@@ -180,5 +181,39 @@ static inline gf_status finite(gf_backend *be, const char *op, const char *arg, 
     free(copy);
     return st;
 }
+
+/* Adds what the op at hand costs; its launches are counted from here. */
+static inline void tally(gf_backend *be, int64_t flops, int64_t bytes)
+{
+    be->tally.flops += flops;
+    be->tally.bytes += bytes;
+    be->tally.calls++;
+    be->cost = (gf_tally){.flops = flops,
+                          .bytes = bytes,
+                          .calls = 1,
+                          .launches = -be->tally.launches,
+                          .products = -be->tally.products};
+}
+
+static inline void tell(gf_backend *be, gf_at at)
+{
+    if (!be->meter.tell)
+        return;
+    be->cost.launches += be->tally.launches;
+    be->cost.products += be->tally.products;
+    be->meter.tell(be->meter.ctx, at, &be->cost);
+}
+
+/* Runs the twin unless this is a dry run (where a device's twin counts its launches), then looks at
+ * the outputs if asked to. */
+#define RUN(name, ...)                                                                             \
+    do {                                                                                           \
+        if (!be->dry || be->cuda)                                                                  \
+            TRY(be->ops->name(be, __VA_ARGS__));                                                   \
+        tell(be, GF_AT_##name);                                                                    \
+        if (be->dry || !be->check)                                                                 \
+            return GF_OK;                                                                          \
+    } while (0)
+#define FINITE(t) TRY(finite(be, op, #t, t))
 
 #endif

@@ -280,6 +280,10 @@ static gf_status write_backend(const gf_session *s, const gf_record *r, gf_buf *
         TRY(gf_json_quote(b, d->name, strlen(d->name), err));
         TRY(gf_buf_printf(b, err, ",\"compute_capability\":\"%d.%d\",\"memory\":%llu,", d->major,
                           d->minor, (unsigned long long)d->memory));
+        const char *note = gf_backend_note(&s->backend);
+        TRY(gf_buf_str(b, "\"libraries\":", err));
+        TRY(gf_json_quote(b, note, strlen(note), err));
+        TRY(gf_buf_str(b, ",", err));
     } else {
         TRY(gf_buf_printf(b, err, "\"isa\":\"%s\",\"threads\":%d,", s->backend.ops->name,
                           gf_backend_threads(&s->backend)));

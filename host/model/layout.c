@@ -327,7 +327,6 @@ void gf_model_layout(gf_model *m)
                                            : rows;
     m->row.capacity = m->opt.row_tokens;
     m->row.room = gf_row_bucket(m->be, m->row.capacity, m->row.capacity);
-    m->be->row_most = m->row.room;
     take_space(m);
     take_weights(m);
     take_activations(m);

@@ -116,8 +116,7 @@ static gf_status gradients(gf_trainer *t, sums *s, gf_err *err)
     for (;;) {
         gf_status st = run_rows(t, s->count, err);
         TRY(gf_comm_agree(t->comm, st, err));
-        st = reduce(t, s, err);
-        TRY(gf_comm_agree(t->comm, st, err));
+        TRY(reduce(t, s, err)); /* a rank that fails here alone is told to the others by its end */
         if (s->sum[GF_SUM_NONFINITE]) {
             st = name_nonfinite(t, t->step + 1, err);
             return gf_comm_agree(t->comm, st, err);
@@ -126,10 +125,12 @@ static gf_status gradients(gf_trainer *t, sums *s, gf_err *err)
             break;
         m->fixed.shift = 24;
     }
-    if (s->sum[GF_SUM_MAGNITUDE] >> 16 > MAGNITUDE_LIMIT)
-        return gf_fail(err, GF_ENUMERIC, "step %lld: the gradients are too large: %lld",
-                       (long long)(t->step + 1), (long long)s->sum[GF_SUM_MAGNITUDE]);
-    return GF_OK;
+    if (s->sum[GF_SUM_MAGNITUDE] >> 16 <= MAGNITUDE_LIMIT)
+        return GF_OK;
+    const gf_status st =
+        gf_fail(err, GF_ENUMERIC, "step %lld: the gradients are too large: %lld",
+                (long long)(t->step + 1), (long long)s->sum[GF_SUM_MAGNITUDE]);
+    return gf_comm_agree(t->comm, st, err); /* on every rank alike */
 }
 
 /* Norm, clip, AdamW: from integer sums, so identical on every rank. */

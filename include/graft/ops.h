@@ -301,7 +301,6 @@ struct gf_backend {
     const gf_ops *ops;
     struct gf_pool *pool; /* CPU: the threads and each one's scratch */
     struct gf_cuda *cuda; /* a device and all that is open on it, or NULL */
-    int64_t row_most;     /* device: N of the largest row to come; products are chosen for it */
     bool separate_lora;   /* device: adapters as products of their own, for comparison */
     bool dry;             /* plan mode: check and tally, run nothing */
     bool check;           /* look at every output for NaN and Inf, name the op (GF_ENUMERIC) */
@@ -380,7 +379,7 @@ uint64_t gf_row_shape(const gf_backend *be, const gf_spans *row, int64_t n);
 gf_status gf_replay(gf_backend *be, uint64_t key, bool *done);
 gf_status gf_capture(gf_backend *be, uint64_t key);
 gf_status gf_capture_end(gf_backend *be, bool failed);
-/* N that a row of `tokens` is padded to, at most `capacity`; on a CPU: tokens. */
+/* N that a row of `tokens` is padded to: a bucket, of `capacity` at most; on a CPU: tokens. */
 int64_t gf_row_bucket(const gf_backend *be, int64_t tokens, int64_t capacity);
 
 /* True if dropout keeps channel c of token `pos` of `example` for `module`: 16 bits of

@@ -326,7 +326,6 @@ static inline void linear_device_make(gf_backend *be, linear_device *d, const li
     linear_put_all(be, d);
     d->row = device_bind(be, h->row, d->rows, h->drop.epoch);
     be->separate_lora = h->c->separate;
-    be->row_most = d->rows;
     DEVICE_OK(be, gf_group_tails(be, &d->g));
 }
 

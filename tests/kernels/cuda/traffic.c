@@ -32,7 +32,6 @@ static gf_tensor vector(gf_dtype type, int64_t n)
 static void begin(void)
 {
     device_open(&be);
-    be.row_most = 512;
 }
 
 static void end(void)
