@@ -40,11 +40,11 @@ static double layer_bytes(const sizes *m, double S, double r, bool lowest)
 {
     const double d = m->d, q = m->h * m->dh, kv = m->g * m->dh, f = m->f, n = q + 2 * kv;
     const double weights = d * n + q * d + 3 * d * f;
-    const double norm = 6 * d, norm_bwd = 16 * d, rope = 4 * (q + kv) + 4 * m->dh;
+    const double norm = 6 * d, norm_bwd = 18 * d, rope = 4 * (q + kv) + 4 * m->dh;
     const double attention = 4 * q + 4 * kv + 4 * m->h, attention_bwd = 8 * q + 8 * kv + 12 * m->h;
-    const double rows = 2 * norm + rope + attention + 6 * f + /* forward */
-                        2 * norm + 6 * f +                    /* made again */
-                        (lowest ? 1 : 2) * norm_bwd + rope + attention_bwd + 10 * f;
+    /* the backward passes of norms and gated units make their outputs again, for dA */
+    const double rows = 2 * norm + rope + attention + 6 * f + norm_bwd +
+                        (lowest ? norm : norm_bwd) + rope + attention_bwd + 12 * f;
     const double products = 2 * (d + n) + (2 * q + 8 * d) + 2 * (d + 2 * f) + (2 * f + 8 * d) +
                             2 * (f + d) + 2 * (2 * f + d) + 2 * (d + q) + /* gradients */
                             (lowest ? 0 : 2 * (n + d)) +
