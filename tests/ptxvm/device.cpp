@@ -41,6 +41,7 @@ struct Device::State {
     Memory memory;
     Order order;
     std::map<std::string, Counters> counters; // by kernel
+    unsigned launches = 0;
 
     explicit State(const Options &o) : options(o), memory(o.memory, o.check)
     {
@@ -157,6 +158,7 @@ void Device::launch(const Kernel &kernel, Dim grid, Dim block, size_t dynamic_sh
                   grid,
                   block,
                   dynamic_shared,
+                  state->launches++,
                   {},
                   {},
                   {},

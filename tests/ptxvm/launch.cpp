@@ -49,7 +49,8 @@ void Launch::describe(const Warp &warp, int lane, const char *kind, const std::s
 void Launch::run()
 {
     threads = block.x * block.y * block.z;
-    random.seed(options.seed);
+    std::seed_seq seed{options.seed, number};
+    random.seed(seed);
     order.launch_start = ++order.now;
     order.warp_count = (threads + 31) / 32;
     const size_t blocks = (size_t)grid.x * grid.y * grid.z;

@@ -84,6 +84,7 @@ struct Launch {
     Order &order;
     Dim grid, block;
     size_t dynamic_shared;
+    unsigned number; // of launches before it on this device: each has an order of its own
     unsigned threads = 0;
     std::vector<char> parameters;
     std::vector<std::pair<u64, unsigned>> block_starts; // time, index of the block
