@@ -8,17 +8,10 @@
  * P over its own columns of dy. */
 #include "lora.cuh"
 
-/* Where the stages are: a part and a column of it. */
-struct cursor {
-    int part, k;
+/* Columns of x or dy that a stage holds: a line of every row. */
+template <typename T> struct line_of {
+    static constexpr int columns = GF_LORA_LINE / (int)sizeof(T);
 };
-
-template <typename T> DEVICE void advance(cursor &at, const gf_lora_product &g)
-{
-    at.k += 8 * per<T>::chunk;
-    if (at.k >= pick(g.part, at.part).k)
-        at.part++, at.k = 0;
-}
 
 template <typename T> DEVICE int stages_of(const gf_lora_product &g)
 {
@@ -26,7 +19,7 @@ template <typename T> DEVICE int stages_of(const gf_lora_product &g)
 #pragma unroll
     for (int i = 0; i < 3; i++)
         if (i < g.parts)
-            n += (g.part[i].k + 8 * per<T>::chunk - 1) / (8 * per<T>::chunk);
+            n += (g.part[i].k + line_of<T>::columns - 1) / line_of<T>::columns;
     return n;
 }
 
@@ -37,42 +30,62 @@ template <int R> DEVICE uint32_t tiles_of(const gf_lora_part &part, int rank0)
     return last > first ? (1u << last) - (1u << first) : 0;
 }
 
-/* A line of every row of x or dy, and of A (Along), or as many rows of B. */
+/* ---- copies ------------------------------------------------------------------------------- */
+
+/* The next stage: this thread's first chunks of it, and which of its chunks are there. */
+struct feed {
+    const char *wide, *small;
+    uint32_t rows, ranks; /* bits */
+    int part, left;       /* columns of the part from here on */
+};
+
+/* Along: a row of `small` is a rank of A; else it is B's for a column of dy. */
 template <typename T, int R, bool Along>
-DEVICE void load_stage(char *stage, const gf_lora_product &g, cursor at, int row0, int rank0)
+DEVICE void begin_part(feed &f, const gf_lora_product &g, int row0, int rank0)
 {
-    constexpr int rows = GF_LORA_ROWS(R), chunk = per<T>::chunk;
-    const gf_lora_part part = pick(g.part, at.part);
-    const int left = part.k - at.k;
-#pragma unroll
-    for (int i = threadIdx.x; i < rows * 8; i += GF_LORA_THREADS) {
-        const int row = i / 8, c = i % 8;
-        const int bytes = row0 + row < g.rows ? bytes_of<T>(left - c * chunk) : 0;
-        copy_chunk(stage + place<8>(row, c), (const T *)g.wide,
-                   (row0 + row) * g.wide_stride + part.at + at.k + c * chunk, bytes);
-    }
-    char *small = stage + rows * GF_LORA_LINE;
-    const uint32_t tiles = tiles_of<R>(part, rank0);
-#pragma unroll
-    for (int i = threadIdx.x; i < R * 8; i += GF_LORA_THREADS) {
-        if (Along) {
-            const int rank = rank0 + i / 8, c = i % 8;
-            const bool there = rank >= part.first && rank < part.last;
-            copy_chunk(small + place<8>(i / 8, c), (const T *)g.small,
-                       rank * g.small_stride + part.at + at.k + c * chunk,
-                       there ? bytes_of<T>(left - c * chunk) : 0);
-        } else {
-            constexpr int chunks = R / chunk;
-            const int k = i / chunks, c = i % chunks, pair = c * chunk / 16;
-            if (tiles >> pair * 2 & 3u)
-                copy_chunk(small + place<chunks>(k, c), (const T *)g.small,
-                           (part.at + at.k + k) * g.small_stride + rank0 + c * chunk,
-                           k < left ? CHUNK : 0);
-        }
+    constexpr int chunk = per<T>::chunk, narrow = R / chunk;
+    const gf_lora_part part = pick(g.part, f.part);
+    const int column = part.at + share<8>::column() * chunk;
+    f.left = part.k;
+    f.wide = (const char *)((const T *)g.wide + (row0 + share<8>::row()) * g.wide_stride + column);
+    if (Along) {
+        const int rank = rank0 + share<8>::row();
+        f.small = (const char *)((const T *)g.small + rank * g.small_stride + column);
+        f.ranks =
+            rows_below<8, R / 16>(part.last - rank0) & ~rows_below<8, R / 16>(part.first - rank0);
+    } else {
+        const int k = part.at + share<narrow>::row(), rank = share<narrow>::column() * chunk;
+        f.small = (const char *)((const T *)g.small + k * g.small_stride + rank0 + rank);
+        f.ranks = tiles_of<R>(part, rank0) >> rank / 16 * 2 & 3u ? (1u << R / 16) - 1 : 0;
     }
 }
 
-/* ---- dropout: a lane draws one byte a step for its quad -------------------------------------- */
+template <typename T, int R, bool Along>
+DEVICE void load_stage(uint32_t stage, feed &f, const gf_lora_product &g, int row0, int rank0)
+{
+    constexpr int rows = GF_LORA_ROWS(R), chunk = per<T>::chunk, columns = line_of<T>::columns;
+    constexpr int narrow = R / chunk, size = (int)sizeof(T);
+    const int bytes = bytes_of<T>(f.left - share<8>::column() * chunk);
+    copy_chunks<rows / 16>(stage + share<8>::offset(), f.wide,
+                           share<8>::rows_apart * size * g.wide_stride, f.rows, bytes, g.wide);
+    stage += rows * GF_LORA_LINE;
+    if (Along) {
+        copy_chunks<R / 16>(stage + share<8>::offset(), f.small,
+                            share<8>::rows_apart * size * g.small_stride, f.ranks, bytes, g.small);
+    } else if (f.ranks) {
+        const uint32_t there = f.left < columns ? rows_below<narrow, R / 16>(f.left) : f.ranks;
+        copy_chunks<R / 16>(stage + share<narrow>::offset(), f.small,
+                            share<narrow>::rows_apart * size * g.small_stride, there, CHUNK,
+                            g.small);
+    }
+    f.left -= columns;
+    f.wide += GF_LORA_LINE;
+    f.small += Along ? GF_LORA_LINE : columns * size * g.small_stride;
+    if (f.left <= 0 && ++f.part < g.parts)
+        begin_part<T, R, Along>(f, g, row0, rank0);
+}
+
+/* ---- dropout: a lane draws one byte a step for its quad ----------------------------------- */
 
 /* Of a step in bf16, lane c of a quad draws for row g + c / 2 * 8 and chunk c % 2; in f32 for row
  * g + c % 2 * 8. */
@@ -103,8 +116,7 @@ DEVICE void drop_step(row_step<float> &a, const gf_lora_dropout &drop, const dra
     }
 }
 
-/* ---- ranks of two layers in one tile -----------------------------------------------------------
- */
+/* ---- ranks of two layers in one tile ------------------------------------------------------ */
 
 /* The sums of a finished part that share a tile with the next one's are put aside: that part goes
  * on with zeros, so that what is not finite in one layer stays out of the other's ranks. `end`: the
@@ -139,8 +151,7 @@ DEVICE void put_back(float (&sum)[R / 8][4], const float (&kept)[4], int end, in
         }
 }
 
-/* ---- the result
- * ---------------------------------------------------------------------------------- */
+/* ---- the result --------------------------------------------------------------------------- */
 
 DEVICE float scale_of(const gf_lora_product &g, int rank)
 {
@@ -188,18 +199,106 @@ DEVICE void clear_peaks(gf_row_header *row)
         row->arrived = 0;
 }
 
-/* ---- the kernel
- * ---------------------------------------------------------------------------------- */
+/* ---- the kernel --------------------------------------------------------------------------- */
+
+/* How a block's 4 warps share a stage: 16 rows each, and with less than 64 rows some of the steps
+ * along K. */
+template <int R> struct split {
+    static constexpr int rows = GF_LORA_ROWS(R), shares = 4 * 16 / rows, steps = 4 / shares;
+    static DEVICE int group() /* a warp's first row */
+    {
+        return threadIdx.x / WARP % (rows / 16) * 16;
+    }
+    static DEVICE int share() /* of the steps */
+    {
+        return threadIdx.x / WARP / (rows / 16);
+    }
+};
+
+/* A warp's part of a stage. tiles: those with ranks of the part; k: the stage's first column. */
+template <typename T, int R, bool Along>
+DEVICE void multiply_stage(float (&sum)[R / 8][4], const char *wide, uint32_t tiles,
+                           const gf_lora_dropout &drop, const draw &d, int k)
+{
+    constexpr int steps = split<R>::steps;
+    const char *small = wide + split<R>::rows * GF_LORA_LINE;
+    const int lane = threadIdx.x % WARP, first = split<R>::share() * steps;
+#pragma unroll(sizeof(T) == 2 ? steps : 1)
+    for (int i = 0; i < steps; i++) {
+        const int s = first + i;
+        row_step<T> a;
+        take_along<8>(a, wide, split<R>::group(), s, lane);
+        if (drop.least)
+            drop_step(a, drop, d, k + s * per<T>::step, lane);
+#pragma unroll
+        for (int j = 0; j < R / 16; j++) {
+            if (!(tiles >> j * 2 & 3u))
+                continue;
+            column_step<T> b;
+            if (Along)
+                take_along<8>(b, small, j * 16, s, lane);
+            else
+                take_down<R / per<T>::chunk>(b, small, j * 16, s, lane);
+            if (tiles >> j * 2 & 1u)
+                multiply(sum[j * 2], a, b, 0);
+            if (tiles >> j * 2 & 2u)
+                multiply(sum[j * 2 + 1], a, b, 1);
+        }
+    }
+}
+
+/* The sums of a warp's share of K, part by part. */
+template <typename T, int R, bool Along>
+DEVICE void sum_parts(float (&sum)[R / 8][4], char *shared, const gf_lora_product &g, draw d,
+                      int row0, int rank0)
+{
+    constexpr int stages = GF_LORA_STAGES(R), stage = (split<R>::rows + R) * GF_LORA_LINE;
+    const uint32_t base = shared_address(shared);
+    const int total = stages_of<T>(g), lane = threadIdx.x % WARP;
+    float kept[2][4] = {};
+    feed f = {};
+    f.rows = rows_below<8, split<R>::rows / 16>(g.rows - row0);
+    begin_part<T, R, Along>(f, g, row0, rank0);
+    for (int i = 0; i < stages - 1; i++) {
+        if (i < total)
+            load_stage<T, R, Along>(base + i * stage, f, g, row0, rank0);
+        cp_async_commit();
+    }
+    gf_lora_part part = g.part[0];
+    uint32_t tiles = tiles_of<R>(part, rank0);
+    d.module = part.module;
+    int now = 0, k = 0, slot = 0;
+    for (int i = 0; i < total; i++) {
+        cp_async_wait<stages - 2>();
+        __syncthreads();
+        if (i + stages - 1 < total) /* where the stage before was */
+            load_stage<T, R, Along>(base + (slot ? slot - 1 : stages - 1) * stage, f, g, row0,
+                                    rank0);
+        cp_async_commit();
+        multiply_stage<T, R, Along>(sum, shared + slot * stage, tiles, g.drop, d, k);
+        slot = slot == stages - 1 ? 0 : slot + 1;
+        k += line_of<T>::columns;
+        if (k < part.k)
+            continue;
+        if (now == 0)
+            put_aside<R>(kept[0], sum, part.last - rank0);
+        else if (now == 1)
+            put_aside<R>(kept[1], sum, part.last - rank0);
+        k = 0;
+        part = pick(g.part, ++now);
+        tiles = tiles_of<R>(part, rank0);
+        d.module = part.module;
+    }
+    if (g.parts > 1)
+        put_back<R>(sum, kept[1], g.part[1].last - rank0, lane);
+    put_back<R>(sum, kept[0], g.part[0].last - rank0, lane);
+}
 
 template <typename T, int R, bool Along> DEVICE void product(const gf_lora_product &g)
 {
     extern __shared__ __align__(128) char shared[];
-    constexpr int rows = GF_LORA_ROWS(R), stages = GF_LORA_STAGES(R);
-    constexpr int stage = (rows + R) * GF_LORA_LINE;
-    constexpr int shares = 4 * 16 / rows, steps = 4 / shares; /* warps along K, steps of each */
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    const int group = warp % (rows / 16) * 16, share = warp / (rows / 16); /* its rows, its steps */
-    const int row0 = blockIdx.x * rows, rank0 = blockIdx.y * R;
+    const int lane = threadIdx.x % WARP, group = split<R>::group();
+    const int row0 = blockIdx.x * split<R>::rows, rank0 = blockIdx.y * R;
     gf_row_header *row = (gf_row_header *)g.work;
     if (g.clear && blockIdx.y == 0)
         clear_peaks(row);
@@ -209,72 +308,17 @@ template <typename T, int R, bool Along> DEVICE void product(const gf_lora_produ
         const gf_row_token token = list_of<gf_row_token>(row, row->token_at)[t];
         d.example = token.example, d.position = token.position, d.epoch = row->epoch;
     }
-    float sum[R / 8][4] = {}, kept[2][4] = {};
-    const int total = stages_of<T>(g);
-    cursor load = {0, 0}, now = {0, 0};
-#pragma unroll
-    for (int i = 0; i < stages - 1; i++) {
-        if (i < total) {
-            load_stage<T, R, Along>(shared + i * stage, g, load, row0, rank0);
-            advance<T>(load, g);
-        }
-        cp_async_commit();
-    }
-    for (int i = 0; i < total; i++) {
-        cp_async_wait<stages - 2>();
-        __syncthreads();
-        if (i + stages - 1 < total) {
-            load_stage<T, R, Along>(shared + (i + stages - 1) % stages * stage, g, load, row0,
-                                    rank0);
-            advance<T>(load, g);
-        }
-        cp_async_commit();
-        const char *wide = shared + i % stages * stage, *small = wide + rows * GF_LORA_LINE;
-        const gf_lora_part part = pick(g.part, now.part);
-        const uint32_t tiles = tiles_of<R>(part, rank0);
-        d.module = part.module;
-#pragma unroll(sizeof(T) == 2 ? steps : 1)
-        for (int s = share * steps; s < (share + 1) * steps; s++) {
-            row_step<T> a;
-            take_along<8>(a, wide, group, s, lane);
-            if (g.drop.least)
-                drop_step(a, g.drop, d, now.k + s * per<T>::step, lane);
-#pragma unroll
-            for (int j = 0; j < R / 16; j++) {
-                if (!(tiles >> j * 2 & 3u))
-                    continue;
-                column_step<T> b;
-                if (Along)
-                    take_along<8>(b, small, j * 16, s, lane);
-                else
-                    take_down<R / per<T>::chunk>(b, small, j * 16, s, lane);
-                if (tiles >> j * 2 & 1u)
-                    multiply(sum[j * 2], a, b, 0);
-                if (tiles >> j * 2 & 2u)
-                    multiply(sum[j * 2 + 1], a, b, 1);
-            }
-        }
-        const int done = now.part;
-        advance<T>(now, g);
-        if (now.part != done && done == 0)
-            put_aside<R>(kept[0], sum, part.last - rank0);
-        else if (now.part != done && done == 1)
-            put_aside<R>(kept[1], sum, part.last - rank0);
-    }
-    if (g.parts > 1)
-        put_back<R>(sum, kept[1], g.part[1].last - rank0, lane);
-    put_back<R>(sum, kept[0], g.part[0].last - rank0, lane);
+    float sum[R / 8][4] = {};
+    sum_parts<T, R, Along>(sum, shared, g, d, row0, rank0);
     cp_async_wait<0>();
     __syncthreads(); /* the stages' memory is free */
-    float *sums = (float *)shared;
+    float *sums = (float *)shared + (split<R>::share() * split<R>::rows + group) * (R + 8);
 #pragma unroll
-    for (int j = 0; j < R / 8; j++)
-#pragma unroll
-        for (int h = 0; h < 2; h++)
-            *(float2 *)(sums + (share * rows + group + lane / 4 + h * 8) * (R + 8) + j * 8 +
-                        lane % 4 * 2) = make_float2(sum[j][h * 2], sum[j][h * 2 + 1]);
+    for (int i = 0; i < R / 4; i++) /* tile i / 2, its lower rows if i % 2 */
+        *(float2 *)(sums + (lane / 4 + i % 2 * 8) * (R + 8) + i / 2 * 8 + lane % 4 * 2) =
+            make_float2(sum[i / 2][i % 2 * 2], sum[i / 2][i % 2 * 2 + 1]);
     __syncthreads();
-    write_rows<T, R>(sums, g, row0, rank0);
+    write_rows<T, R>((const float *)shared, g, row0, rank0);
 }
 
 #define KERNELS(type, T, ranks)                                                                    \

@@ -20,17 +20,17 @@ template <typename T> struct per {
 };
 
 /* Byte offset of a chunk in a tile with `Chunks` to a row, so placed that 8 rows' chunks of one
- * column lie in 8 different groups of banks. */
+ * column lie in 8 different groups of banks; longer rows are only read along, 4 rows' do. What
+ * moves a chunk depends on its row modulo GF_LORA_THREADS / Chunks: see `share`. */
 template <int Chunks> DEVICE int place(int row, int chunk)
 {
     if (Chunks >= 8)
-        return (row * Chunks + (chunk ^ (row & 7))) * CHUNK;
+        return (row * Chunks + (chunk ^ (row & (Chunks > 16 ? 3 : 7)))) * CHUNK;
     const int at = row * Chunks + chunk; /* several rows share a line of 8 */
-    return (at & ~7 | ((at ^ (at >> 3)) & 7)) * CHUNK;
+    return ((at & ~7) | ((at ^ (at >> 3)) & 7)) * CHUNK;
 }
 
-/* ---- what a step takes ------------------------------------------------------------------------
- */
+/* ---- what a step takes -------------------------------------------------------------------- */
 
 template <typename T> struct row_step; /* 16 rows of the left factor */
 template <> struct row_step<bf16> {
@@ -123,8 +123,7 @@ DEVICE void take_down(column_step<float> &b, const char *tile, int column, int s
     }
 }
 
-/* ---- products ---------------------------------------------------------------------------------
- */
+/* ---- products ----------------------------------------------------------------------------- */
 
 /* d += the step's tile t of columns. */
 DEVICE void multiply(float (&d)[4], const row_step<bf16> &a, const column_step<bf16> &b, int t)
@@ -140,8 +139,7 @@ DEVICE void multiply(float (&d)[4], const row_step<float> &a, const column_step<
             d[e] = fmaf(a.v[e / 2][k], b.v[t * 2 + e % 2][k], d[e]);
 }
 
-/* ---- copies -----------------------------------------------------------------------------------
- */
+/* ---- copies ------------------------------------------------------------------------------- */
 
 /* Bytes of a chunk that begins `left` elements before the end: 0 to 16. */
 template <typename T> DEVICE int bytes_of(int left)
@@ -156,8 +154,58 @@ template <typename T> DEVICE void copy_chunk(char *to, const T *base, int64_t at
     cp_async16(shared_address(to), base + (bytes > 0 ? at : 0), bytes);
 }
 
-/* ---- what is known only now --------------------------------------------------------------------
- */
+/* What a thread copies of a tile with `Chunks` to a row: chunk threadIdx.x, and every
+ * GF_LORA_THREADS-th behind it. They stand in one column, rows_apart rows from each other, and in
+ * memory APART bytes, whatever the swizzle. */
+#define APART (GF_LORA_THREADS * CHUNK)
+template <int Chunks> struct share {
+    static constexpr int rows_apart = GF_LORA_THREADS / Chunks;
+    static DEVICE int row()
+    {
+        return threadIdx.x / Chunks;
+    }
+    static DEVICE int column() /* chunks */
+    {
+        return threadIdx.x % Chunks;
+    }
+    static DEVICE int offset()
+    {
+        return place<Chunks>(row(), column());
+    }
+};
+
+/* Bits 0 to Count - 1: which of a thread's chunks have a row below `rows`. */
+template <int Chunks, int Count> DEVICE uint32_t rows_below(int rows)
+{
+    uint32_t there = 0;
+#pragma unroll
+    for (int i = 0; i < Count; i++)
+        there |= (uint32_t)(share<Chunks>::row() + i * share<Chunks>::rows_apart < rows) << i;
+    return there;
+}
+
+/* Starts `Count` copies to a thread's places, `step` bytes of global memory from each other. Bits
+ * of `there`: a chunk of which `bytes` are read; the others, and what is beyond, become zero.
+ * `base`: an address of the tensor. */
+template <int Count>
+DEVICE void copy_chunks(uint32_t to, const char *from, int64_t step, uint32_t there, int bytes,
+                        const void *base)
+{
+    constexpr uint32_t all = (1u << Count) - 1;
+    if (there == all && bytes == CHUNK) {
+#pragma unroll
+        for (int i = 0; i < Count; i++)
+            cp_async16(to + i * APART, from + i * step, CHUNK);
+        return;
+    }
+#pragma unroll
+    for (int i = 0; i < Count; i++) {
+        const bool one = (there >> i & 1u) && bytes > 0;
+        cp_async16(to + i * APART, one ? from + i * step : (const char *)base, one ? bytes : 0);
+    }
+}
+
+/* ---- what is known only now --------------------------------------------------------------- */
 
 /* A parameter's array, indexed: without an address, which would cost a copy in local memory. */
 template <typename E> DEVICE E pick(const E (&list)[3], int i)
@@ -165,8 +213,7 @@ template <typename E> DEVICE E pick(const E (&list)[3], int i)
     return i == 0 ? list[0] : i == 1 ? list[1] : list[2];
 }
 
-/* ---- dropout ----------------------------------------------------------------------------------
- */
+/* ---- dropout ------------------------------------------------------------------------------ */
 
 /* What a lane draws for: a token, in a module. */
 struct draw {

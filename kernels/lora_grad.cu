@@ -11,18 +11,13 @@
 #define NOT_FINITE 0x80000000u
 #define INF_BITS 0x7F800000u
 
-DEVICE uint32_t merge(uint32_t a, uint32_t b)
-{
-    return max(a & ~NOT_FINITE, b & ~NOT_FINITE) | ((a | b) & NOT_FINITE);
-}
-DEVICE uint32_t peak_of(float g)
-{
-    const uint32_t bits = __float_as_uint(g) & ~NOT_FINITE;
-    return bits < INF_BITS ? bits : NOT_FINITE;
-}
+/* What a lane saw of a gradient. */
+struct seen {
+    uint32_t top; /* bits of the greatest |g| that is finite: ordered as |g| is */
+    bool bad;     /* there was one that is not */
+};
 
-/* ---- what a block works on --------------------------------------------------------------------
- */
+/* ---- what a block works on ---------------------------------------------------------------- */
 
 /* A job, its tile of columns, and the first of its ranks, which may be another layer's. */
 struct task {
@@ -44,8 +39,7 @@ template <int R> DEVICE task find_task(const gf_lora_gradients &g)
     return t;
 }
 
-/* ---- a stage of tokens ------------------------------------------------------------------------
- */
+/* ---- a stage of tokens -------------------------------------------------------------------- */
 
 /* As many as fill a line for every rank. */
 template <typename T> struct stage_of {
@@ -73,38 +67,68 @@ template <typename T> DEVICE void copy_loose(char *to, const T *from, int left)
     *(uint4 *)to = make_uint4(v[0], v[1], v[2], v[3]);
 }
 
-/* `tokens` rows of x or dy and of P or S from row `row` on; zeros beyond. */
+/* The next stage: this thread's first chunks of it, and how much of each chunk is there. */
+struct feed {
+    const char *wide, *tail;
+    int wide_bytes, tail_left; /* bytes; elements */
+    int tokens;                /* of the chunk from here on */
+};
+
 template <typename T, int R>
-DEVICE void load_stage(char *stage, const gf_lora_gradients &g, const task &now, int row,
-                       int tokens)
+DEVICE feed feed_of(const gf_lora_gradients &g, const task &now, gf_row_chunk tokens)
 {
-    constexpr int rows = stage_of<T>::tokens, chunk = per<T>::chunk;
-    constexpr int wide = GF_LORA_COLUMNS / chunk, narrow = R / chunk; /* chunks in a row */
+    constexpr int chunk = per<T>::chunk;
+    using x_share = share<GF_LORA_COLUMNS / chunk>;
+    using s_share = share<R / chunk>;
     const gf_lora_job &job = now.job;
-    const T *from = (const T *)(job.across ? g.dy : g.x);
-    int64_t stride = job.across ? g.dy_stride : g.x_stride;
-#pragma unroll
-    for (int i = threadIdx.x; i < rows * wide; i += GF_LORA_THREADS) {
-        const int t = i / wide, column = now.column + i % wide * chunk;
-        copy_chunk(stage + place<wide>(t, i % wide), from, (row + t) * stride + job.at + column,
-                   t < tokens ? bytes_of<T>(job.width - column) : 0);
-    }
-    char *tail = stage + GF_LORA_COLUMNS * GF_LORA_LINE;
-    from = (const T *)(job.across ? g.s : g.p);
-    stride = job.across ? g.s_stride : g.p_stride;
-#pragma unroll
-    for (int i = threadIdx.x; i < rows * narrow; i += GF_LORA_THREADS) {
-        const int t = i / narrow, rank = now.rank + i % narrow * chunk;
-        const int left = t < tokens ? job.last - rank : 0;
-        char *to = tail + place<narrow>(t, i % narrow);
-        if (job.across && g.s_loose)
-            copy_loose(to, from + (row + t) * stride + rank, left);
-        else
-            copy_chunk(to, from, (row + t) * stride + rank, bytes_of<T>(left));
-    }
+    const T *wide = (const T *)(job.across ? g.dy : g.x),
+            *tail = (const T *)(job.across ? g.s : g.p);
+    const int64_t wide_stride = job.across ? g.dy_stride : g.x_stride;
+    const int64_t tail_stride = job.across ? g.s_stride : g.p_stride;
+    const int column = now.column + x_share::column() * chunk;
+    const int rank = now.rank + s_share::column() * chunk;
+    feed f;
+    wide += (tokens.first + x_share::row()) * wide_stride + job.at + column;
+    tail += (tokens.first + s_share::row()) * tail_stride + rank;
+    f.wide = (const char *)wide;
+    f.tail = (const char *)tail;
+    f.wide_bytes = bytes_of<T>(job.width - column);
+    f.tail_left = job.last - rank;
+    f.tokens = tokens.count;
+    return f;
 }
 
-/* ---- dropout: lanes draw for each other ----------------------------------------------------- */
+/* Rows of x or dy and of P or S; zeros behind the chunk of tokens. */
+template <typename T, int R>
+DEVICE void load_stage(char *stage, feed &f, const gf_lora_gradients &g, const task &now)
+{
+    constexpr int chunk = per<T>::chunk, size = (int)sizeof(T), tokens = stage_of<T>::tokens;
+    constexpr int wide = GF_LORA_COLUMNS / chunk, narrow = R / chunk; /* chunks of a row */
+    const bool across = now.job.across;
+    const int64_t wide_row = size * (across ? g.dy_stride : g.x_stride);
+    const int64_t tail_row = size * (across ? g.s_stride : g.p_stride);
+    const uint32_t wide_there = rows_below<wide, 8>(f.tokens);
+    const uint32_t tail_there = rows_below<narrow, R / 16>(f.tokens);
+    char *tail = stage + GF_LORA_COLUMNS * GF_LORA_LINE + share<narrow>::offset();
+    copy_chunks<8>(shared_address(stage + share<wide>::offset()), f.wide,
+                   share<wide>::rows_apart * wide_row, wide_there, f.wide_bytes,
+                   across ? g.dy : g.x);
+    if (across && g.s_loose) {
+#pragma unroll
+        for (int i = 0; i < R / 16; i++)
+            copy_loose(tail + i * APART,
+                       (const T *)(f.tail + i * share<narrow>::rows_apart * tail_row),
+                       tail_there >> i & 1u ? f.tail_left : 0);
+    } else {
+        copy_chunks<R / 16>(shared_address(tail), f.tail, share<narrow>::rows_apart * tail_row,
+                            tail_there, bytes_of<T>(f.tail_left), across ? g.s : g.p);
+    }
+    f.tokens -= tokens;
+    f.wide += tokens * wide_row;
+    f.tail += tokens * tail_row;
+}
+
+/* ---- dropout: lanes draw for each other --------------------------------------------------- */
 
 /* The tokens of a step are consecutive ones of one example. `d` is the first one's, `channel` the
  * first of the 16 columns. */
@@ -138,17 +162,19 @@ DEVICE void drop_step(column_step<float> &b, const gf_lora_dropout &drop, draw d
     }
 }
 
-/* ---- adding -------------------------------------------------------------------------------------
- */
+/* ---- adding ------------------------------------------------------------------------------- */
 
-/* What is not finite is counted and left out; what does not fit is held at 2^62, which leaves a bit
+/* What is not finite is noted and left out; what does not fit is held at 2^62, which leaves a bit
  * for the sum. The product with a power of two is exact. */
-DEVICE uint32_t add_fixed(int64_t *to, float g, float scale)
+DEVICE void add_fixed(seen &all, int64_t *to, float g, float scale)
 {
-    const uint32_t peak = peak_of(g);
-    if (peak != NOT_FINITE)
-        atomic_add_s64(to, __float2ll_rn(fminf(fmaxf(g * scale, -0x1p62f), 0x1p62f)));
-    return peak;
+    const uint32_t bits = __float_as_uint(g) & ~NOT_FINITE;
+    if (bits >= INF_BITS) {
+        all.bad = true;
+        return;
+    }
+    all.top = max(all.top, bits);
+    atomic_add_s64(to, __float2ll_rn(fminf(fmaxf(g * scale, -0x1p62f), 0x1p62f)));
 }
 
 /* Element e of a lane's two of a tile: column 2c + e as they come out of a product. For dA, whose
@@ -163,37 +189,36 @@ DEVICE float element(const float (&sum)[4], int half, int e, bool across, int la
     return lane % 2 ? high : low;
 }
 
-/* One row of a tile of 16 ranks: a lane's columns of it. Returns the peak. */
-DEVICE uint32_t add_rank(const float (&sum)[4][4], int half, const gf_lora_gradients &g,
-                         const task &now, const gf_lora_sums &to, int rank)
+/* One row of a tile of 16 ranks: a lane's columns of it. */
+DEVICE seen add_rank(const float (&sum)[4][4], int half, const gf_lora_gradients &g,
+                     const task &now, const gf_lora_sums &to, int rank)
 {
     const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const bool across = now.job.across;
+    const int column = now.column + warp * 32 + lane % 4 * (across ? 2 : 1);
+    const int own = rank - to.first, apart = across ? 1 : 4; /* columns, of a tile's two */
+    const int64_t step = across ? to.b_stride : 1;
+    int64_t *at = across ? to.b + column * step + own : to.a + own * to.a_stride + column;
     const bool there =
         rank >= max(now.job.first, to.first) && rank < now.job.last && (across ? to.b : to.a);
-    uint32_t peak = 0;
+    const int left = there ? now.job.width - column : 0;
+    seen all = {0, false};
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         const float v = element(sum[i / 2], half, i % 2, across, lane);
-        const int column = now.column + warp * 32 + i / 2 * 8 +
-                           (across ? lane % 4 * 2 + i % 2 : i % 2 * 4 + lane % 4);
-        if (!there || column >= now.job.width)
-            continue;
-        const int own = rank - to.first;
-        int64_t *at =
-            across ? to.b + column * to.b_stride + own : to.a + own * to.a_stride + column;
-        peak = merge(peak, add_fixed(at, v, g.scale));
+        const int behind = i / 2 * 8 + i % 2 * apart;
+        if (behind < left)
+            add_fixed(all, at + behind * step, v, g.scale);
     }
-    return peak;
+    return all;
 }
 
-/* ---- peaks
- * ---------------------------------------------------------------------------------------- */
+/* ---- peaks -------------------------------------------------------------------------------- */
 
-DEVICE void raise_peak(uint32_t *peak, uint32_t mine)
+DEVICE void raise_peak(uint32_t *peak, const seen &mine)
 {
-    const uint32_t top = __reduce_max_sync(ALL_LANES, mine & ~NOT_FINITE);
-    const bool bad = __any_sync(ALL_LANES, mine & NOT_FINITE);
+    const uint32_t top = __reduce_max_sync(ALL_LANES, mine.top);
+    const bool bad = __any_sync(ALL_LANES, mine.bad);
     if (threadIdx.x % WARP)
         return;
     if (bad)
@@ -225,25 +250,55 @@ DEVICE void count_peaks(const gf_lora_gradients &g, gf_row_header *row, uint32_t
         magnitude += (int64_t)ceilf(fminf(__uint_as_float(peak & ~NOT_FINITE), 0x1p40f));
         nonfinite += peak >> 31;
     }
-    magnitude = warp_sum(magnitude);
-    nonfinite = warp_sum(nonfinite);
-    if (threadIdx.x % WARP == 0 && (magnitude || nonfinite)) {
+    if (magnitude) /* each thread for itself: once a launch */
         atomic_add_s64(g.magnitude, magnitude);
+    if (nonfinite)
         atomic_add_s64(g.nonfinite, nonfinite);
+}
+
+/* ---- the kernel --------------------------------------------------------------------------- */
+
+/* A warp's part of a stage: 16 ranks by 32 columns, R / 16 times. d: what the first token is drawn
+ * by; goes on to the next stage's. */
+template <typename T, int R>
+DEVICE void multiply_stage(float (&sum)[R / 16][4][4], const char *x, const gf_lora_dropout &drop,
+                           draw &d, bool dropped, const task &now)
+{
+    constexpr int wide = GF_LORA_COLUMNS / per<T>::chunk;
+    const char *tail = x + GF_LORA_COLUMNS * GF_LORA_LINE;
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+#pragma unroll(sizeof(T) == 2 ? 4 : 1)
+    for (int s = 0; s < 4; s++) {
+        row_step<T> a[R / 16];
+#pragma unroll
+        for (int t = 0; t < R / 16; t++)
+            if (now.rank + t * 16 < now.job.last)
+                take_down<R / per<T>::chunk>(a[t], tail, t * 16, s, lane);
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+            const int column = warp * 32 + j * 16;
+            column_step<T> b;
+            take_down<wide>(b, x, column, s, lane);
+            if (dropped)
+                drop_step(b, drop, d, now.column + column, lane);
+#pragma unroll
+            for (int t = 0; t < R / 16; t++)
+                if (now.rank + t * 16 < now.job.last) {
+                    multiply(sum[t][j * 2], a[t], b, 0);
+                    multiply(sum[t][j * 2 + 1], a[t], b, 1);
+                }
+        }
+        d.position += per<T>::step;
     }
 }
 
-/* ---- the kernel
- * ------------------------------------------------------------------------------------ */
-
-/* The sums of a chunk: 16 ranks by 32 columns a warp, R / 16 times. */
+/* The sums of a chunk of tokens. */
 template <typename T, int R>
 DEVICE void sum_chunk(float (&sum)[R / 16][4][4], char *shared, const gf_lora_gradients &g,
                       const gf_row_header *row, const task &now, gf_row_chunk chunk)
 {
     constexpr int tokens = stage_of<T>::tokens, stages = GF_LORA_GRAD_STAGES;
-    constexpr int stage = GF_LORA_GRAD_STAGE(R), wide = GF_LORA_COLUMNS / per<T>::chunk;
-    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    constexpr int stage = GF_LORA_GRAD_STAGE(R);
     const bool drop = g.drop.least && !now.job.across;
     const int total = (chunk.count + tokens - 1) / tokens;
     draw d = {0, 0, now.job.module, row->epoch};
@@ -251,44 +306,19 @@ DEVICE void sum_chunk(float (&sum)[R / 16][4][4], char *shared, const gf_lora_gr
         const gf_row_token first = list_of<gf_row_token>(row, row->token_at)[chunk.first];
         d.example = first.example, d.position = first.position;
     }
-#pragma unroll
+    feed f = feed_of<T, R>(g, now, chunk);
     for (int i = 0; i < stages - 1; i++) {
         if (i < total)
-            load_stage<T, R>(shared + i * stage, g, now, chunk.first + i * tokens,
-                             chunk.count - i * tokens);
+            load_stage<T, R>(shared + i * stage, f, g, now);
         cp_async_commit();
     }
     for (int i = 0; i < total; i++) {
         cp_async_wait<stages - 2>();
         __syncthreads();
-        const int next = i + stages - 1;
-        if (next < total)
-            load_stage<T, R>(shared + next % stages * stage, g, now, chunk.first + next * tokens,
-                             chunk.count - next * tokens);
+        if (i + stages - 1 < total)
+            load_stage<T, R>(shared + (i + stages - 1) % stages * stage, f, g, now);
         cp_async_commit();
-        const char *x = shared + i % stages * stage, *tail = x + GF_LORA_COLUMNS * GF_LORA_LINE;
-#pragma unroll 1
-        for (int s = 0; s < 4; s++, d.position += per<T>::step) {
-            row_step<T> a[R / 16];
-#pragma unroll
-            for (int t = 0; t < R / 16; t++)
-                if (now.rank + t * 16 < now.job.last)
-                    take_down<R / per<T>::chunk>(a[t], tail, t * 16, s, lane);
-#pragma unroll
-            for (int j = 0; j < 2; j++) {
-                const int column = warp * 32 + j * 16;
-                column_step<T> b;
-                take_down<wide>(b, x, column, s, lane);
-                if (drop)
-                    drop_step(b, g.drop, d, now.column + column, lane);
-#pragma unroll
-                for (int t = 0; t < R / 16; t++)
-                    if (now.rank + t * 16 < now.job.last) {
-                        multiply(sum[t][j * 2], a[t], b, 0);
-                        multiply(sum[t][j * 2 + 1], a[t], b, 1);
-                    }
-            }
-        }
+        multiply_stage<T, R>(sum, shared + i % stages * stage, g.drop, d, drop, now);
     }
 }
 
@@ -304,21 +334,23 @@ template <typename T, int R> DEVICE void gradients(const gf_lora_gradients &g)
     if (now.rank < now.job.last) {
         float sum[R / 16][4][4] = {};
         sum_chunk<T, R>(sum, shared, g, row, now, list_of<gf_row_chunk>(row, row->chunk_at)[chunk]);
-        uint32_t peak[3] = {};
+        seen of_layer[3] = {};
 #pragma unroll
         for (int i = 0; i < R / 8; i++) { /* tile i / 2, upper half if i % 2 */
             const int rank = now.rank + i * 8 + lane / 4;
             const int of = (rank >= g.layer[0].last) + (rank >= g.layer[1].last);
-            const uint32_t one = add_rank(sum[i / 2], i % 2, g, now, pick(g.layer, of), rank);
+            const seen one = add_rank(sum[i / 2], i % 2, g, now, pick(g.layer, of), rank);
 #pragma unroll
-            for (int l = 0; l < 3; l++)
-                peak[l] = l == of ? merge(peak[l], one) : peak[l];
+            for (int l = 0; l < 3; l++) {
+                of_layer[l].top = max(of_layer[l].top, l == of ? one.top : 0);
+                of_layer[l].bad |= l == of && one.bad;
+            }
         }
 #pragma unroll
         for (int l = 0; l < 3; l++)
             if (g.layer[l].first < now.job.last && g.layer[l].last > now.job.first)
                 raise_peak(&peaks[((now.job.across ? 3 : 0) + l) * row->chunk_room + chunk],
-                           peak[l]);
+                           of_layer[l]);
     }
     count_peaks(g, row, peaks, (int *)shared);
 }
