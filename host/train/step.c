@@ -127,9 +127,8 @@ static gf_status gradients(gf_trainer *t, sums *s, gf_err *err)
     }
     if (s->sum[GF_SUM_MAGNITUDE] >> 16 <= MAGNITUDE_LIMIT)
         return GF_OK;
-    const gf_status st =
-        gf_fail(err, GF_ENUMERIC, "step %lld: the gradients are too large: %lld",
-                (long long)(t->step + 1), (long long)s->sum[GF_SUM_MAGNITUDE]);
+    const gf_status st = gf_fail(err, GF_ENUMERIC, "step %lld: the gradients are too large: %lld",
+                                 (long long)(t->step + 1), (long long)s->sum[GF_SUM_MAGNITUDE]);
     return gf_comm_agree(t->comm, st, err); /* on every rank alike */
 }
 
