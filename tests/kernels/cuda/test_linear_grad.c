@@ -169,6 +169,42 @@ Test(linear_grad, only_what_is_wanted)
     device_close(&be);
 }
 
+/* dA after all else, as where x is made again late: the same gradients, and the same counts. */
+Test(linear_grad, da_apart)
+{
+    static const linear_case c[] = {
+        {{24, 40}, {3, 16}, 40, GF_BF16, GF_F32, GF_F32, .len = {514, 3}, .filler = 3},
+        {{24, 40}, {3, 16}, 40, GF_F32, GF_F32, GF_F32, .len = {30, 3}, .p = 0.5f},
+    };
+    gf_backend be, cpu;
+    device_open(&be);
+    open_cpu(&cpu);
+    for (int n = 0; n < 2; n++) {
+        linear_host h;
+        linear_device d;
+        linear_host_make(&h, &c[n], INTEGERS, 40);
+        linear_fill(h.s.t, INTEGERS, 9, 3);
+        linear_device_make(&be, &d, &h);
+        for (int i = 0; i < 2; i++) {
+            linear_host_backward(&cpu, &h);
+            DEVICE_OK(&be, gf_group_linear_bwd(&be, d.dx.device.t, d.p, d.dy.device.t, gf_none,
+                                               d.s.device.t, &d.g, &d.row.row, d.drop, &d.fixed));
+            DEVICE_OK(&be, gf_group_linear_da(&be, d.p, d.x.device.t, &d.g, &d.row.row, d.drop,
+                                              &d.fixed));
+        }
+        linear_device_get(&be, &d);
+        for (int i = 0; i < 2; i++) {
+            cr_assert(same_fixed(d.da[i].host.t, h.da[i].t), "case %d: da of %d", n, i);
+            cr_assert(same_fixed(d.db[i].host.t, h.db[i].t), "case %d: db of %d", n, i);
+        }
+        cr_assert(same_fixed(d.sums.host.t, h.sums.t), "case %d: sums", n);
+        linear_device_free(&be, &d);
+        linear_host_free(&h);
+    }
+    gf_backend_close(&cpu);
+    device_close(&be);
+}
+
 /* ---- the same bits (law 3) ---------------------------------------------------------------------
  */
 
