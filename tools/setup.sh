@@ -10,7 +10,7 @@ set -eu
 
 build="gcc libc6-dev cmake ninja-build pkg-config libcjson-dev libpcre2-dev libutf8proc-dev libssl-dev
     libopenmpi-dev openmpi-bin"
-test="libcriterion-dev clang clang-format libclang-rt-dev"
+test="g++ libcriterion-dev clang clang-format libclang-rt-dev"
 python="python3 python3-pip ca-certificates"
 model=$python
 disassemblers=no

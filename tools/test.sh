@@ -1,8 +1,10 @@
 #!/bin/sh
-# test.sh [--quick] - installs what the tests need, builds with warnings as errors, runs every test;
+# test.sh [--quick|--long] - installs what the tests need, builds with warnings as errors, runs every test;
 # then all of it again under AddressSanitizer and UndefinedBehaviorSanitizer, and builds with clang to
 # fuzz every parser for some seconds.
-# --quick stops after the first round. Running it again only does what changed.
+# --quick stops after the first round. --long then goes on with what takes minutes: every kernel on the
+# test device with eight more seeds and schedules on either PTX, and a real model's first steps.
+# Running it again only does what changed.
 #
 # The last line is "N passed, N failed[, N skipped]"; exit 1 if anything failed.
 #   GRAFT_SHARED   folder of reference results (default: ../shared); tests skip without it
@@ -10,11 +12,13 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 quick=no
+long=no
 case ${1:-} in
 "") ;;
 --quick) quick=yes ;;
+--long) long=yes ;;
 *)
-    echo "usage: tools/test.sh [--quick]" >&2
+    echo "usage: tools/test.sh [--quick|--long]" >&2
     exit 2
     ;;
 esac
@@ -91,8 +95,12 @@ say "release build"
 must configure build -DCMAKE_BUILD_TYPE=Release
 must build build
 say "tests"
-run_tests build
+run_tests build -LE long
 [ "$quick" = no ] || finish
+if [ "$long" = yes ]; then
+    say "long tests"
+    run_tests build -L long
+fi
 
 say "build with address and undefined-behaviour sanitizers"
 # gcc's tracking of variables takes minutes a file here, and nobody steps through this build.
@@ -101,7 +109,7 @@ must configure build-asan -DCMAKE_BUILD_TYPE=Asan \
 must build build-asan
 say "tests under sanitizers"
 export UBSAN_OPTIONS=print_stacktrace=1
-run_tests build-asan
+run_tests build-asan -LE long
 
 say "clang build, with sanitizers and coverage for the fuzz targets"
 must configure build-clang -DCMAKE_BUILD_TYPE=Fuzz -DCMAKE_C_COMPILER=clang
