@@ -308,6 +308,12 @@ static inline void linear_put_all(gf_backend *be, linear_device *d)
         d->p = linear_behind(d->dy.device.t, d->n, gf_group_rank(&d->g));
 }
 
+/* As the device had them at first: i64 tensors of zeros. */
+static inline void linear_put_zeros(gf_backend *be, linear_image *i)
+{
+    DEVICE_OK(be, gf_upload(be, device_whole(&i->device), i->host.memory));
+}
+
 /* S is h's, so that a backward pass can run by itself. */
 static inline void linear_device_make(gf_backend *be, linear_device *d, const linear_host *h)
 {

@@ -275,3 +275,60 @@ Test(linear_grad, places_do_not_show)
         compare_places(&be, i, &c[i]);
     device_close(&be);
 }
+
+/* ---- replays ----------------------------------------------------------------------------------
+ */
+
+static void rebind(gf_backend *be, linear_device *d, const gf_span span[2])
+{
+    d->row.row.span = span;
+    d->row.row.count = 2;
+    d->row.row.tokens = span[0].len + span[1].len;
+    DEVICE_OK(be, gf_row_bind(be, &d->row.row, d->rows, 9));
+}
+
+/* A captured pass is replayed for another row of the same shape: what the kernels do differently
+ * they read from the row's lists. */
+Test(linear_grad, a_replay_sees_the_new_row)
+{
+    static const linear_case c = {{48, 16},  {16, 5},         72,         GF_BF16, GF_BF16, GF_F32,
+                                  .p = 0.5f, .len = {33, 30}, .filler = 1};
+    static const gf_span other[2] = {{0, 40, 0, 40, 7}, {40, 20, 40, 20, 8}};
+    enum { KEY = 5 };
+    gf_backend be;
+    linear_host h;
+    linear_device direct, replayed;
+    bool done = true;
+    device_open(&be);
+    linear_host_make(&h, &c, REALS, 40);
+    linear_device_make(&be, &direct, &h);
+    linear_device_make(&be, &replayed, &h);
+    rebind(&be, &direct, other);
+    linear_device_forward(&be, &direct);
+    linear_device_backward(&be, &direct);
+    DEVICE_OK(&be, gf_capture(&be, KEY));
+    linear_device_forward(&be, &replayed);
+    linear_device_backward(&be, &replayed);
+    DEVICE_OK(&be, gf_capture_end(&be, false));
+    for (int i = 0; i < 2; i++) {
+        linear_put_zeros(&be, &replayed.da[i]);
+        linear_put_zeros(&be, &replayed.db[i]);
+    }
+    linear_put_zeros(&be, &replayed.sums);
+    rebind(&be, &replayed, other);
+    DEVICE_OK(&be, gf_replay(&be, KEY, &done));
+    cr_assert(done);
+    linear_device_get(&be, &direct);
+    linear_device_get(&be, &replayed);
+    cr_assert(op_same(replayed.y.host.t, direct.y.host.t));
+    cr_assert(op_same(replayed.dx.host.t, direct.dx.host.t));
+    for (int i = 0; i < 2; i++) {
+        cr_assert(same_fixed(replayed.da[i].host.t, direct.da[i].host.t));
+        cr_assert(same_fixed(replayed.db[i].host.t, direct.db[i].host.t));
+    }
+    cr_assert(same_fixed(replayed.sums.host.t, direct.sums.host.t));
+    linear_device_free(&be, &direct);
+    linear_device_free(&be, &replayed);
+    linear_host_free(&h);
+    device_close(&be);
+}
