@@ -80,14 +80,14 @@ DEVICE void finish(const gf_attention_args &a, float (&o)[Rows][Width / 8][4],
                    bf16 *to, float *lse, int count, int lane)
 {
     const float unit = a.cap > 0.0f ? 1.0f / LOG2E : a.scale;
-    __syncwarp(); /* all have read the tile's queries */
 #pragma unroll
     for (int i = 0; i < Rows; i++) {
         sum[i][0] = four_sum(sum[i][0]);
         sum[i][1] = four_sum(sum[i][1]);
 #pragma unroll
         for (int j = 0; j < Width / 8; j++)
-            put_sums<Width>(tile, i * 16, j, o[i][j], 1.0f / sum[i][0], 1.0f / sum[i][1], lane);
+            put_sums<Width>(tile, i * 16, j, o[i][j], reciprocal_approx(sum[i][0]),
+                            reciprocal_approx(sum[i][1]), lane);
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const int row = i * 16 + r * 8 + (lane >> 2);
@@ -121,8 +121,8 @@ template <int Width, int Warps, int Rows, int Keys> DEVICE void forward(const gf
     }
     if (threadIdx.x == 0)
         kept = p;
-    const int begin = first_key(a, p.position) / Keys;
-    const int end = (p.position + p.count - 1) / Keys + 1;
+    const int begin = same_in_warp(first_key(a, p.position) / Keys);
+    const int end = same_in_warp((p.position + p.count - 1) / Keys + 1);
     const int lane = (int)threadIdx.x % WARP, own = (int)threadIdx.x / WARP * Rows * 16;
     const int group = p.head / a.share;
 
@@ -150,8 +150,8 @@ template <int Width, int Warps, int Rows, int Keys> DEVICE void forward(const gf
             cp_async_commit();
         }
         const int query = kept.position + own, key = n * Keys;
-        if (n < begin || own >= kept.count || key > query + Rows * 16 - 1 ||
-            key + Keys - 1 < first_key(a, query))
+        if (whole_warp(n < begin || own >= kept.count || key > query + Rows * 16 - 1 ||
+                       key + Keys - 1 < first_key(a, query)))
             continue; /* the warp sees none of it */
         const uint32_t half = (n & 1) * block_bytes;
         float s[Rows][Keys / 8][4];
@@ -168,7 +168,8 @@ template <int Width, int Warps, int Rows, int Keys> DEVICE void forward(const gf
         }
         multiply_sums<Width, Rows, Keys, Width>(o, s, rows_at<Width>(sv + half, lane));
     }
-    if (own < kept.count)
+    __syncthreads(); /* a warp's queries make room for its outputs */
+    if (whole_warp(own < kept.count))
         finish<Width, Rows>(a, o, top, sum, shared + own * Width * 2,
                             head_of<bf16>(a, a.o, a.o_stride, kept.first + own, kept.head),
                             a.lse + (int64_t)(kept.first + own) * a.lse_stride + kept.head,

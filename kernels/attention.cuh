@@ -75,6 +75,17 @@ DEVICE bool is_hidden(const gf_attention_args &a, int query, int key)
     return (key > query) | (query - key >= a.window); /* no branch */
 }
 
+/* What is the same in all lanes, so that the compiler knows it is: loops and branches on it may
+ * contain shuffles and barriers of the warp. */
+DEVICE bool whole_warp(bool x)
+{
+    return __all_sync(ALL_LANES, x);
+}
+DEVICE int same_in_warp(int x)
+{
+    return __shfl_sync(ALL_LANES, x, 0);
+}
+
 /* ---- a score ------------------------------------------------------------------------------------
  */
 
@@ -82,6 +93,13 @@ DEVICE bool is_hidden(const gf_attention_args &a, int query, int key)
 DEVICE float tanh_fast(float x)
 {
     return 1.0f - 2.0f * reciprocal_approx(1.0f + exp2_approx(2.0f * LOG2E * x));
+}
+
+/* 1 / x, 1 ulp, without a subroutine; 1 for 1, NaN for 0 and what is not finite. */
+DEVICE float reciprocal(float x)
+{
+    const float y = reciprocal_approx(x);
+    return fmaf(fmaf(-x, y, 1.0f), y, y);
 }
 
 /* ---- tiles of bf16 ------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(WARP *DELTA_HEADS)
     const int warp = (int)threadIdx.x / WARP, lane = (int)threadIdx.x % WARP;
     const int head0 = (int)blockIdx.x * DELTA_HEADS, head = head0 + warp;
     float low[4] = {}, high[4] = {}; /* columns 0-7 and 8-15 of the product */
-    if (!p.filler && head < a.heads) {
+    if (whole_warp(!p.filler && head < a.heads)) {
         const bf16 *d_o = head_of<bf16>(a, a.d_o, a.d_o_stride, p.first, head);
         const bf16 *o = head_of<bf16>(a, a.o, a.o_stride, p.first, head);
         const uint32_t sd = shared_address(tiles[warp][0]), so = shared_address(tiles[warp][1]);
@@ -105,19 +105,6 @@ DEVICE void to_slope(const gf_attention_args &a, float &s, float &d, float lse, 
 
 #define TURN 4 /* heads that go round together: a sector of lse holds several heads of a token */
 
-/* Starts copying q and d_o of a block of a span's queries, of one head. */
-template <int Width, int Queries, int Threads>
-DEVICE void load_queries(const gf_attention_args &a, uint32_t to, const gf_row_span &span,
-                         int query, int head)
-{
-    const int first = span.start + query, count = span.len - query;
-    load_tile<Width, Queries, Threads>(to, head_of<bf16>(a, a.q, a.q_stride, first, head),
-                                       a.q_stride, count, a.width, (int)threadIdx.x);
-    load_tile<Width, Queries, Threads>(to + Queries * Width * 2,
-                                       head_of<bf16>(a, a.d_o, a.d_o_stride, first, head),
-                                       a.d_o_stride, count, a.width, (int)threadIdx.x);
-}
-
 /* P and dS of 16 keys and Queries queries, whose lse and delta these are. */
 template <int Queries, bool Bent>
 DEVICE void slope_keys(const gf_attention_args &a, float (&s)[Queries / 8][4],
@@ -134,58 +121,73 @@ DEVICE void slope_keys(const gf_attention_args &a, float (&s)[Queries / 8][4],
     }
 }
 
-/* Zeros where keys from `key` on are hidden from queries from `query` on, or where the span's
- * queries have ended. */
+/* Zeros where keys from `key` on are hidden from queries from `query` on. Behind the span's end
+ * queries and d_o are zeros and add nothing. */
 template <int Queries>
 DEVICE void hide_keys(const gf_attention_args &a, float (&p)[Queries / 8][4],
-                      float (&ds)[Queries / 8][4], int key, int query, int queries, int lane)
+                      float (&ds)[Queries / 8][4], int key, int query, int lane)
 {
 #pragma unroll
     for (int j = 0; j < Queries / 8; j++)
 #pragma unroll
-        for (int e = 0; e < 4; e++) {
-            const int q = query + j * 8 + (lane & 3) * 2 + (e & 1);
-            if ((q >= queries) | is_hidden(a, q, key + (lane >> 2) + (e >> 1) * 8))
+        for (int e = 0; e < 4; e++)
+            if (is_hidden(a, query + j * 8 + (lane & 3) * 2 + (e & 1),
+                          key + (lane >> 2) + (e >> 1) * 8))
                 p[j][e] = ds[j][e] = 0.0f;
-        }
 }
 
-/* The order in which a block meets queries: head after head of a turn, block after block, turn
- * after turn. */
-template <int Queries> struct key_walk {
-    int group, share;         /* the k/v head; its query heads */
+/* Where a block is among the queries that see its keys: it meets head after head of a turn, block
+ * of queries after block, turn after turn. */
+struct key_walk {
+    int head, share;          /* the first of the k/v head's query heads, and how many */
     int begin, end;           /* blocks that see a key of these */
-    int turn, block, in_turn; /* the first head of the turn; the head in it */
-    DEVICE int head() const
-    {
-        return group * share + turn + in_turn;
-    }
-    DEVICE int query() const
-    {
-        return block * Queries;
-    }
-    DEVICE bool done() const
-    {
-        return turn >= share;
-    }
-    /* The next; true if lse and delta are others'. */
-    DEVICE bool step()
-    {
-        in_turn++;
-        if (in_turn < TURN && turn + in_turn < share)
-            return false;
-        in_turn = 0;
-        block = block + 1 < end ? block + 1 : begin;
-        turn += block == begin ? TURN : 0;
-        return true;
-    }
+    int turn, block, in_turn; /* heads before the turn; heads of the turn before this one */
 };
 
-template <int Queries> DEVICE key_walk<Queries> walk_of(const gf_attention_args &a, const part &p)
+DEVICE key_walk start_walk(const gf_attention_args &a, const part &p, int queries)
 {
-    const int begin = p.position / Queries;
+    const int begin = p.position / queries;
     const int last = query_end(a, p.position + p.count - 1, p.span.len) - 1;
-    return {p.head, a.share, begin, last / Queries + 1, 0, begin, 0};
+    return {p.head * a.share, a.share, begin, last / queries + 1, 0, begin, 0};
+}
+
+/* To the next; true if lse and delta are others'. The walk is over when turn reaches share. */
+DEVICE bool step_on(key_walk &at)
+{
+    at.in_turn++;
+    if (at.in_turn < TURN && at.turn + at.in_turn < at.share)
+        return false;
+    at.in_turn = 0;
+    at.block = at.block + 1 < at.end ? at.block + 1 : at.begin;
+    at.turn += at.block == at.begin ? TURN : 0;
+    return true;
+}
+
+/* Starts copying q and d_o of the block, and lse and delta of its turn if they are new. */
+template <int Width, int Queries, int Threads>
+DEVICE void load_queries(const gf_attention_args &a, uint32_t stage, uint32_t numbers,
+                         const gf_row_span &span, const key_walk &at, bool is_new)
+{
+    const int first = span.start + at.block * Queries, count = span.len - at.block * Queries;
+    const int head = at.head + at.turn + at.in_turn;
+    load_tile<Width, Queries, Threads>(stage, head_of<bf16>(a, a.q, a.q_stride, first, head),
+                                       a.q_stride, count, a.width, (int)threadIdx.x);
+    load_tile<Width, Queries, Threads>(stage + Queries * Width * 2,
+                                       head_of<bf16>(a, a.d_o, a.d_o_stride, first, head),
+                                       a.d_o_stride, count, a.width, (int)threadIdx.x);
+    if (is_new)
+        load_numbers<Queries, TURN>(a, numbers, first, count, head, at.share - at.turn);
+    cp_async_commit();
+}
+
+/* Writes the sums of 16 rows to rows of a tile from `row` on, from column `column` on. */
+template <int Width, int Columns>
+DEVICE void put_rows(unsigned char *tile, const float (&d)[Columns / 8][4], float factor, int row,
+                     int column, int lane)
+{
+#pragma unroll
+    for (int j = 0; j < Columns / 8; j++)
+        put_sums<Width>(tile, row, column / 8 + j, d[j], factor, factor, lane);
 }
 
 template <int Width, int Warps, int Parts, int Queries>
@@ -208,7 +210,7 @@ DEVICE void backward_keys(const gf_attention_args &a)
         return;
     }
     const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
-    const int own = warp / Parts * 16, part = warp % Parts;
+    const int own = warp / Parts * 16, column = warp % Parts * columns;
 
     const uint32_t sk = shared_address(shared), sv = sk + tile_bytes, stages = sv + tile_bytes;
     load_tile<Width, keys, threads>(sk, head_of<bf16>(a, a.k, a.k_stride, p.first, p.head),
@@ -216,33 +218,25 @@ DEVICE void backward_keys(const gf_attention_args &a)
     load_tile<Width, keys, threads>(sv, head_of<bf16>(a, a.v, a.v_stride, p.first, p.head),
                                     a.v_stride, p.count, a.width, (int)threadIdx.x);
     const float *const lses = (const float *)(shared + 2 * tile_bytes + 2 * stage_bytes);
-    const uint32_t numbers_at = stages + 2 * stage_bytes;
-    key_walk<Queries> at = walk_of<Queries>(a, p);
-    load_queries<Width, Queries, threads>(a, stages, p.span, at.query(), at.head());
-    load_numbers<Queries, TURN>(a, numbers_at, p.span.start + at.query(), p.span.len - at.query(),
-                                at.head(), a.share);
-    cp_async_commit();
+    const uint32_t numbers = stages + 2 * stage_bytes;
+    key_walk at = start_walk(a, p, Queries);
+    load_queries<Width, Queries, threads>(a, stages, numbers, p.span, at, true);
     float dk[1][columns / 8][4] = {}, dv[1][columns / 8][4] = {};
-    for (int half = 0, side = 0; !at.done(); half ^= 1) {
-        const int key = p.position + own, query = at.query();
+    for (int half = 0, side = 0; at.turn < at.share; half ^= 1) {
+        const int key = p.position + own, query = at.block * Queries;
         const uint32_t sq = stages + half * stage_bytes, sd = sq + Queries * Width * 2;
         const float *const lse = lses + side * both::count + at.in_turn * both::pitch;
-        const bool is_new = at.step();
+        const bool is_new = step_on(at);
         side ^= is_new;
         /* the stage has arrived; what the next overwrites was read before this barrier */
         cp_async_wait<0>();
         __syncthreads();
-        if (!at.done()) {
-            load_queries<Width, Queries, threads>(a, stages + (half ^ 1) * stage_bytes, p.span,
-                                                  at.query(), at.head());
-            if (is_new)
-                load_numbers<Queries, TURN>(a, numbers_at + side * both::count * 4,
-                                            p.span.start + at.query(), p.span.len - at.query(),
-                                            at.head(), at.share - at.turn);
-            cp_async_commit();
-        }
-        if (own >= p.count || query + Queries - 1 < key ||
-            query >= query_end(a, key + 15, p.span.len))
+        if (at.turn < at.share)
+            load_queries<Width, Queries, threads>(a, stages + (half ^ 1) * stage_bytes,
+                                                  numbers + side * both::count * 4, p.span, at,
+                                                  is_new);
+        if (whole_warp(own >= p.count || query + Queries - 1 < key ||
+                       query >= query_end(a, key + 15, p.span.len)))
             continue; /* none of it sees the warp's keys */
         float s[1][Queries / 8][4], d[1][Queries / 8][4];
         multiply<Width, 1, Queries>(s, rows_at<Width>(sk + own * Width * 2, lane),
@@ -253,19 +247,14 @@ DEVICE void backward_keys(const gf_attention_args &a)
             slope_keys<Queries, true>(a, s[0], d[0], lse, lse + TURN * both::pitch, lane);
         else
             slope_keys<Queries, false>(a, s[0], d[0], lse, lse + TURN * both::pitch, lane);
-        if (key + 15 > query || query + Queries > query_end(a, key, p.span.len))
-            hide_keys<Queries>(a, s[0], d[0], key, query, p.span.len, lane);
-        const uint32_t shift = part * columns * 2;
-        multiply_sums<Width, 1, Queries, columns>(dv, s, rows_at<Width>(sd, lane) + shift);
-        multiply_sums<Width, 1, Queries, columns>(dk, d, rows_at<Width>(sq, lane) + shift);
+        if (key + 15 > query || query + Queries - 1 - key >= a.window)
+            hide_keys<Queries>(a, s[0], d[0], key, query, lane);
+        multiply_sums<Width, 1, Queries, columns>(dv, s, rows_at<Width>(sd, lane) + column * 2);
+        multiply_sums<Width, 1, Queries, columns>(dk, d, rows_at<Width>(sq, lane) + column * 2);
     }
     __syncthreads();
-#pragma unroll
-    for (int j = 0; j < columns / 8; j++) {
-        put_sums<Width>(shared, own, part * columns / 8 + j, dk[0][j], a.scale, a.scale, lane);
-        put_sums<Width>(shared + tile_bytes, own, part * columns / 8 + j, dv[0][j], 1.0f, 1.0f,
-                        lane);
-    }
+    put_rows<Width, columns>(shared, dk[0], a.scale, own, column, lane);
+    put_rows<Width, columns>(shared + tile_bytes, dv[0], 1.0f, own, column, lane);
     __syncthreads();
     store_tile<Width>(head_of<bf16>(a, a.dk, a.dk_stride, p.first, p.head), a.dk_stride, shared,
                       p.count, a.width, (int)threadIdx.x, threads);
@@ -323,8 +312,8 @@ DEVICE void backward_queries(const gf_attention_args &a)
     }
     if (threadIdx.x == 0)
         kept = p;
-    const int begin = first_key(a, p.position) / Keys;
-    const int end = (p.position + p.count - 1) / Keys + 1;
+    const int begin = same_in_warp(first_key(a, p.position) / Keys);
+    const int end = same_in_warp((p.position + p.count - 1) / Keys + 1);
     const int lane = (int)threadIdx.x % WARP, own = (int)threadIdx.x / WARP * Rows * 16;
     const int group = p.head / a.share;
 
@@ -353,8 +342,8 @@ DEVICE void backward_queries(const gf_attention_args &a)
             cp_async_commit();
         }
         const int query = kept.position + own, key = n * Keys;
-        if (n < begin || own >= kept.count || key > query + Rows * 16 - 1 ||
-            key + Keys - 1 < first_key(a, query))
+        if (whole_warp(n < begin || own >= kept.count || key > query + Rows * 16 - 1 ||
+                       key + Keys - 1 < first_key(a, query)))
             continue; /* the warp sees none of it */
         const uint32_t half = (n & 1) * block_bytes;
         float s[Rows][Keys / 8][4], d[Rows][Keys / 8][4];
@@ -376,15 +365,13 @@ DEVICE void backward_queries(const gf_attention_args &a)
         }
         multiply_sums<Width, Rows, Keys, Width>(dq, d, rows_at<Width>(sk + half, lane));
     }
-    if (own >= kept.count)
+    __syncthreads(); /* a warp's queries make room for its sums */
+    if (whole_warp(own >= kept.count))
         return;
-    unsigned char *const rows = shared + own * Width * 2; /* no other warp reads them */
-    __syncwarp();
+    unsigned char *const rows = shared + own * Width * 2;
 #pragma unroll
     for (int i = 0; i < Rows; i++)
-#pragma unroll
-        for (int j = 0; j < Width / 8; j++)
-            put_sums<Width>(rows, i * 16, j, dq[i][j], a.scale, a.scale, lane);
+        put_rows<Width, Width>(rows, dq[i], a.scale, i * 16, 0, lane);
     __syncwarp();
     store_tile<Width>(head_of<bf16>(a, a.dq, a.dq_stride, kept.first + own, kept.head), a.dq_stride,
                       rows, min(kept.count - own, Rows * 16), a.width, lane, WARP);

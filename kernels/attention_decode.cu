@@ -112,9 +112,8 @@ DEVICE float score(const gf_attention_args &a, const float (&q)[8], const float 
         s = fmaf(q[i], k[i], s);
     for (int step = lanes / 2; step > 0; step /= 2)
         s += __shfl_xor_sync(ALL_LANES, s, step);
-    s = __fmul_rn(s, a.scale); /* rounded as it is compared: no fma with what follows */
-    if (a.cap > 0.0f)
-        s = __fmul_rn(a.cap, tanh_of((const T *)0, s / a.cap));
+    /* rounded as it is compared: no fma with what follows */
+    s = a.cap > 0.0f ? __fmul_rn(a.cap, tanh_of((const T *)0, s * a.inner)) : __fmul_rn(s, a.scale);
     return there ? s : LOWEST;
 }
 
@@ -191,9 +190,10 @@ DEVICE void put_together(const gf_attention_args &a, const parts &x, int h, T *o
         for (int i = 0; i < 8; i++)
             all[i] = fmaf(x.o[h][w][i][lane], f, all[i]);
     }
+    const float factor = reciprocal(sum);
 #pragma unroll
     for (int i = 0; i < 8; i++)
-        all[i] = all[i] * (1.0f / sum) + 0.0f; /* -0 becomes 0 */
+        all[i] = all[i] * factor + 0.0f; /* -0 becomes 0 */
     store_columns(o, all, lane, lanes, a.width);
     if (lane == 0)
         *lse = most + logf(sum);

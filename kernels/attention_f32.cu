@@ -143,9 +143,8 @@ DEVICE void soften(const gf_attention_args &a, float (&s)[f32_shape<Rows>::colum
     float most = top;
 #pragma unroll
     for (int c = 0; c < f32_shape<Rows>::columns; c++) {
-        s[c] = __fmul_rn(s[c], a.scale); /* rounded as it is compared: no fma with what follows */
-        if (a.cap > 0.0f)
-            s[c] = __fmul_rn(a.cap, tanhf(s[c] / a.cap));
+        /* rounded as it is compared: no fma with what follows */
+        s[c] = a.cap > 0.0f ? __fmul_rn(a.cap, tanhf(s[c] * a.inner)) : __fmul_rn(s[c], a.scale);
         if (is_hidden(a, query, key + 8 * c))
             s[c] = LOWEST;
         most = fmaxf(most, s[c]);
@@ -216,7 +215,7 @@ template <int Rows> DEVICE void forward(const gf_attention_args &a)
 #pragma unroll
     for (int r = 0; r < shape::own; r++) {
         const float all = eight_sum(sum[r]);
-        factor[r] = 1.0f / all;
+        factor[r] = reciprocal(all);
         if (chunk == 0 && row + r < p.count)
             lse[(row + r) * a.lse_stride] = top[r] + logf(all);
     }
@@ -273,11 +272,12 @@ DEVICE void to_slope(const gf_attention_args &a, float &s, float &d, float lse, 
                      bool hidden)
 {
     float bent = 1.0f;
-    s *= a.scale;
     if (a.cap > 0.0f) {
-        const float t = tanhf(s / a.cap);
+        const float t = tanhf(s * a.inner);
         s = a.cap * t;
         bent = 1.0f - t * t;
+    } else {
+        s *= a.scale;
     }
     const float p = exp2f((s - lse) * LOG2E);
     const float slope = p * (d - delta) * bent;
@@ -298,18 +298,22 @@ DEVICE void load_numbers(const gf_attention_args &a, float *to, int first, int c
               row < count ? 4 : 0);
 }
 
-/* What the tiles of rows 0 to 3 and the scores take, in this order. */
-template <int Rows> struct f32_backward {
+/* Shared memory of the backward kernels: four tiles of rows, then p, ds, and lse and delta. */
+struct f32_backward {
     float *tile[4], *p, *ds, *numbers;
-    DEVICE f32_backward(float *at, int width)
-    {
-        for (int i = 0; i < 4; i++, at += Rows * (width + 4))
-            tile[i] = at;
-        p = at;
-        ds = p + Rows * f32_shape<Rows>::pitch;
-        numbers = ds + Rows * f32_shape<Rows>::pitch;
-    }
 };
+
+template <int Rows> DEVICE f32_backward lay_out(float *at, int width)
+{
+    f32_backward x;
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        x.tile[i] = at + i * Rows * (width + 4);
+    x.p = at + 4 * Rows * (width + 4);
+    x.ds = x.p + Rows * f32_shape<Rows>::pitch;
+    x.numbers = x.ds + Rows * f32_shape<Rows>::pitch;
+    return x;
+}
 
 template <int Rows> DEVICE void backward_keys(const gf_attention_args &a)
 {
@@ -329,7 +333,7 @@ template <int Rows> DEVICE void backward_keys(const gf_attention_args &a)
     const int end = (query_end(a, p.position + p.count - 1, p.span.len) - 1) / Rows + 1;
     const int row = (int)threadIdx.x / 8 * shape::own, chunk = (int)threadIdx.x % 8;
     const int pitch = a.width + 4;
-    const f32_backward<Rows> at(f32_shared, a.width); /* tiles: k, v, q, d_o */
+    const f32_backward at = lay_out<Rows>(f32_shared, a.width); /* tiles: k, v, q, d_o */
     load_rows<Rows>(at.tile[0], head_of<float>(a, a.k, a.k_stride, p.first, p.head), a.k_stride,
                     p.count, a.width);
     load_rows<Rows>(at.tile[1], head_of<float>(a, a.v, a.v_stride, p.first, p.head), a.v_stride,
@@ -353,7 +357,7 @@ template <int Rows> DEVICE void backward_keys(const gf_attention_args &a)
                 for (int c = 0; c < shape::columns; c++) {
                     const int column = chunk + 8 * c;
                     to_slope(a, s[r][c], d[r][c], at.numbers[column], at.numbers[Rows + column],
-                             column >= left || is_hidden(a, query + column, p.position + row + r));
+                             is_hidden(a, query + column, p.position + row + r));
                     at.p[(row + r) * shape::pitch + column] = s[r][c];
                     at.ds[(row + r) * shape::pitch + column] = d[r][c];
                 }
@@ -392,7 +396,7 @@ template <int Rows> DEVICE void backward_queries(const gf_attention_args &a)
     const int pitch = a.width + 4;
     const float *k = head_of<float>(a, a.k, a.k_stride, p.span.start, p.head / a.share);
     const float *v = head_of<float>(a, a.v, a.v_stride, p.span.start, p.head / a.share);
-    const f32_backward<Rows> at(f32_shared, a.width); /* tiles: q, d_o, k, v */
+    const f32_backward at = lay_out<Rows>(f32_shared, a.width); /* tiles: q, d_o, k, v */
     load_rows<Rows>(at.tile[0], head_of<float>(a, a.q, a.q_stride, p.first, p.head), a.q_stride,
                     p.count, a.width);
     load_rows<Rows>(at.tile[1], head_of<float>(a, a.d_o, a.d_o_stride, p.first, p.head),
