@@ -185,7 +185,7 @@ static gf_status run_attention_bwd(bench_case *c)
 {
     const gf_tensor *t = c->t;
     return gf_attention_bwd(c->be, t[5], t[6], t[7], t[8], t[9], t[0], t[1], t[2], t[3], t[4],
-                            &c->row, 0.125f, 0, 0.0f);
+                            &c->row, 0.125f, 0, 0.0f, gf_none, gf_none);
 }
 
 static void make_glu(bench_case *c)

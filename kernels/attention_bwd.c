@@ -427,7 +427,8 @@ static void backward_part(void *ctx, int thread, int threads)
 gf_status GF_CPU(attention_bwd)(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_tensor dv,
                                 gf_tensor delta, gf_tensor d_o, gf_tensor o, gf_tensor lse,
                                 gf_tensor q, gf_tensor k, gf_tensor v, const gf_spans *row,
-                                float scale, int64_t window, float cap)
+                                float scale, int64_t window, float cap, gf_tensor cos,
+                                gf_tensor sin)
 {
     job j = {.pool = be->pool};
     j.a = (att_args){.q = q,
@@ -456,5 +457,8 @@ gf_status GF_CPU(attention_bwd)(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_t
     j.queries = queries.total;
     gf_pool_run(be->pool, delta_part, &j);
     gf_pool_run(be->pool, backward_part, &j);
-    return GF_OK;
+    if (!gf_is(cos))
+        return GF_OK;
+    TRY(GF_CPU(rope)(be, dk, cos, sin, -1));
+    return GF_CPU(rope)(be, dq, cos, sin, -1);
 }

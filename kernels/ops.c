@@ -65,15 +65,26 @@ gf_status gf_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, gf_ten
     return GF_OK;
 }
 
+/* Both tables, or neither. */
+static gf_status rotation(gf_backend *be, const char *op, gf_tensor cos, gf_tensor sin, int64_t n,
+                          int64_t width)
+{
+    if (!gf_is(cos) && !gf_is(sin))
+        return GF_OK;
+    WANT(cos, F32, 2, DIMS2(n, ANY_DIM));
+    WANT(sin, F32, 2, DIMS2(n, cos.dim[1]));
+    if (2 * cos.dim[1] > width)
+        return gf_fail(&be->err, GF_ESHAPE, "%s: %lld columns to rotate, heads are %lld wide", op,
+                       (long long)(2 * cos.dim[1]), (long long)width);
+    return GF_OK;
+}
+
 gf_status gf_rope(gf_backend *be, gf_tensor x, gf_tensor cos, gf_tensor sin, int direction)
 {
     static const char op[] = "rope";
     WANT(x, ACT, 3, ANY_DIM, ANY_DIM, ANY_DIM);
-    WANT(cos, F32, 2, DIMS2(x.dim[0], ANY_DIM));
-    WANT(sin, F32, 2, DIMS2(x.dim[0], cos.dim[1]));
-    if (2 * cos.dim[1] > x.dim[2])
-        return gf_fail(&be->err, GF_ESHAPE, "%s: %lld columns to rotate, heads are %lld wide", op,
-                       (long long)(2 * cos.dim[1]), (long long)x.dim[2]);
+    WANT(cos, F32, 2, DIMS2(ANY_DIM, ANY_DIM));
+    TRY(rotation(be, op, cos, sin, x.dim[0], x.dim[2]));
     if (direction != 1 && direction != -1)
         return gf_fail(&be->err, GF_ESHAPE, "%s: direction is %d, want +1 or -1", op, direction);
     const int64_t turned = 2 * cos.dim[1] * x.dim[0] * x.dim[1];
@@ -136,7 +147,7 @@ gf_status gf_attention_fwd(gf_backend *be, gf_tensor o, gf_tensor lse, gf_tensor
 gf_status gf_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_tensor dv,
                            gf_tensor delta, gf_tensor d_o, gf_tensor o, gf_tensor lse, gf_tensor q,
                            gf_tensor k, gf_tensor v, const gf_spans *row, float scale,
-                           int64_t window, float cap)
+                           int64_t window, float cap, gf_tensor cos, gf_tensor sin)
 {
     static const char op[] = "attention_bwd";
     TRY(attention_shapes(be, op, q, k, v, lse, row));
@@ -148,14 +159,17 @@ gf_status gf_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_tensor
     WANT(delta, F32, 2, DIMS2(n, heads));
     WANT(d_o, ACT, 3, n, heads, width);
     WANT(o, ACT, 3, n, heads, width);
+    TRY(rotation(be, op, cos, sin, n, width));
     for (int i = 0; i < row->count; i++)
         if (row->span[i].kv_start != row->span[i].start || row->span[i].kv_len != row->span[i].len)
             return gf_fail(&be->err, GF_ESHAPE, "%s: span %d has keys beyond its own tokens", op,
                            i);
-    tally(be, 10 * heads * width * visible_pairs(row, window),
-          bytes_of(dq) + bytes_of(dk) + bytes_of(dv) + 2 * bytes_of(delta) + bytes_of(d_o) +
-              bytes_of(o) + bytes_of(lse) + bytes_of(q) + bytes_of(k) + bytes_of(v));
-    RUN(attention_bwd, dq, dk, dv, delta, d_o, o, lse, q, k, v, row, scale, window, cap);
+    const int64_t turned = gf_is(cos) ? 2 * cos.dim[1] * n * (heads + k.dim[1]) : 0;
+    tally(be, 10 * heads * width * visible_pairs(row, window) + 3 * turned,
+          bytes_of(cos) + bytes_of(sin) + bytes_of(dq) + bytes_of(dk) + bytes_of(dv) +
+              2 * bytes_of(delta) + bytes_of(d_o) + bytes_of(o) + bytes_of(lse) + bytes_of(q) +
+              bytes_of(k) + bytes_of(v));
+    RUN(attention_bwd, dq, dk, dv, delta, d_o, o, lse, q, k, v, row, scale, window, cap, cos, sin);
     FINITE(delta);
     FINITE(dv);
     FINITE(dk);

@@ -117,8 +117,7 @@ static gf_status attend_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_tensor
     TRY(gf_attention_bwd(be, dq, dk, gf_heads(d.v, c->G), delta, gf_heads(d_o, c->H),
                          gf_heads(a->o, c->H), a->lse, gf_heads(h.q, c->H), gf_heads(h.k, c->G),
                          gf_heads(h.v, c->G), &m->row.spans, c->attention_scale, c->window[l],
-                         c->attention_cap));
-    TRY(gf_rope(be, gf_heads(d.qk, c->H + c->G), used(m, m->row.cos), used(m, m->row.sin), -1));
+                         c->attention_cap, used(m, m->row.cos), used(m, m->row.sin)));
     if (c->qk_norm) {
         const int64_t Q = c->H * c->K, KV = c->G * c->K;
         const gf_tensor q = gf_heads(gf_cols(a->raw, 0, Q), c->H);

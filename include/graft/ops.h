@@ -202,10 +202,12 @@ GF_OP(attention_fwd, gf_tensor o, gf_tensor lse, gf_tensor q, gf_tensor k, gf_te
       const gf_spans *row, float scale, int64_t window, float cap);
 
 /*   dq [N,H,K], dk, dv [N,G,K] out q's dtype   delta [N,H] f32 scratch: rowsum(do * o)
- *   d_o [N,H,K]; o, lse, q, k, v as the forward had them. Source: same, algorithm 2. */
+ *   d_o [N,H,K]; o, lse, q, k, v as the forward had them
+ *   cos, sin [N,C] f32 or none: dq and dk turned back, as rope does it with direction -1
+ * Source: same, algorithm 2. */
 GF_OP(attention_bwd, gf_tensor dq, gf_tensor dk, gf_tensor dv, gf_tensor delta, gf_tensor d_o,
       gf_tensor o, gf_tensor lse, gf_tensor q, gf_tensor k, gf_tensor v, const gf_spans *row,
-      float scale, int64_t window, float cap);
+      float scale, int64_t window, float cap, gf_tensor cos, gf_tensor sin);
 
 /* Gated linear unit: h = act(gate) * up.   h, gate, up [N,F] f32|bf16
  * silu(x) = x sigmoid(x); gelu_tanh: FORMATS 2.2. Source: Shazeer 2020. */

@@ -209,7 +209,8 @@ gf_status gf_cuda_attention_fwd(gf_backend *be, gf_tensor o, gf_tensor lse, gf_t
 gf_status gf_cuda_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_tensor dv,
                                 gf_tensor delta, gf_tensor d_o, gf_tensor o, gf_tensor lse,
                                 gf_tensor q, gf_tensor k, gf_tensor v, const gf_spans *row,
-                                float scale, int64_t window, float cap)
+                                float scale, int64_t window, float cap, gf_tensor cos,
+                                gf_tensor sin)
 {
     static const char op[] = "attention_bwd";
     const gf_tensor rows[] = {q, k, v, o, d_o, dq, dk, dv};
@@ -237,5 +238,9 @@ gf_status gf_cuda_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_t
     const launch keys = launch_of(KEYS, q.dtype, q.dim[2], k.dim[1], tiles);
     TRY(run(be, module, &keys, &a));
     const launch queries = launch_of(QUERIES, q.dtype, q.dim[2], q.dim[1], tiles);
-    return run(be, module, &queries, &a);
+    TRY(run(be, module, &queries, &a));
+    if (!gf_is(cos))
+        return GF_OK;
+    TRY(gf_cuda_rope(be, dk, cos, sin, -1));
+    return gf_cuda_rope(be, dq, cos, sin, -1);
 }

@@ -63,9 +63,9 @@ static void run(gf_backend *be, const back_case *c, back_set *s)
     op_tensor *x = s->x;
     OP_OK(*be, gf_attention_fwd(be, x[O].t, x[LSE].t, x[Q].t, x[K].t, x[V].t, &s->row, scale_of(c),
                                 c->window, c->cap));
-    OP_OK(*be,
-          gf_attention_bwd(be, x[DQ].t, x[DK].t, x[DV].t, x[DELTA].t, x[D_O].t, x[O].t, x[LSE].t,
-                           x[Q].t, x[K].t, x[V].t, &s->row, scale_of(c), c->window, c->cap));
+    OP_OK(*be, gf_attention_bwd(be, x[DQ].t, x[DK].t, x[DV].t, x[DELTA].t, x[D_O].t, x[O].t,
+                                x[LSE].t, x[Q].t, x[K].t, x[V].t, &s->row, scale_of(c), c->window,
+                                c->cap, gf_none, gf_none));
 }
 
 typedef struct {

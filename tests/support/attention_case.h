@@ -78,7 +78,7 @@ static inline void case_backward(gf_backend *be, const attention_case *c, attent
     const device_tensor *x = s->on;
     DEVICE_OK(be, gf_attention_bwd(be, x[DQ].t, x[DK].t, x[DV].t, x[DELTA].t, x[D_O].t, x[O].t,
                                    x[LSE].t, x[Q].t, x[K].t, x[V].t, &s->bound.row, case_scale(c),
-                                   c->window, c->cap));
+                                   c->window, c->cap, gf_none, gf_none));
     for (int i = DQ; i <= DELTA; i++)
         device_get(be, &s->on[i], &s->x[i]);
 }

@@ -101,8 +101,9 @@ static void backward_on_cpu(const attention_case *c, const attention_set *s, op_
         t[i] = gf_rows(i >= DQ && i <= DV ? out[i - DQ].t : s->x[i].t, 0, n);
     }
     op_tensor delta = op_copy(t[DELTA], 0);
-    OP_OK(cpu, gf_attention_bwd(&cpu, t[DQ], t[DK], t[DV], delta.t, t[D_O], t[O], t[LSE], t[Q],
-                                t[K], t[V], &row, case_scale(c), c->window, c->cap));
+    OP_OK(cpu,
+          gf_attention_bwd(&cpu, t[DQ], t[DK], t[DV], delta.t, t[D_O], t[O], t[LSE], t[Q], t[K],
+                           t[V], &row, case_scale(c), c->window, c->cap, gf_none, gf_none));
     op_free(&delta);
     gf_backend_close(&cpu);
 }
@@ -299,15 +300,20 @@ Test(cuda_attention_bwd, plan)
     const gf_tensor q = gf_view(NULL, GF_F32, "q", 8, 6, 16),
                     k = gf_view(NULL, GF_F32, "k", 8, 3, 16);
     const gf_tensor lse = gf_view(NULL, GF_F32, "lse", 8, 6, 0);
-    OP_OK(be, gf_attention_bwd(&be, q, k, k, lse, q, q, lse, q, k, k, &row, 1, 0, 0));
+    OP_OK(be,
+          gf_attention_bwd(&be, q, k, k, lse, q, q, lse, q, k, k, &row, 1, 0, 0, gf_none, gf_none));
     cr_assert_eq(be.tally.launches, 3);
     gf_tensor odd = gf_view(NULL, GF_BF16, "d_o", 8, 6, 16);
-    OP_REFUSED(be, gf_attention_bwd(&be, q, k, k, lse, odd, q, lse, q, k, k, &row, 1, 0, 0),
-               "attention_bwd: d_o is bf16 and q f32, on a device they are one");
+    OP_REFUSED(
+        be,
+        gf_attention_bwd(&be, q, k, k, lse, odd, q, lse, q, k, k, &row, 1, 0, 0, gf_none, gf_none),
+        "attention_bwd: d_o is bf16 and q f32, on a device they are one");
     odd = k;
     odd.stride += 2;
     odd.name = "dv";
-    OP_REFUSED(be, gf_attention_bwd(&be, q, k, odd, lse, q, q, lse, q, k, k, &row, 1, 0, 0),
-               "attention_bwd: rows of dv do not start at multiples of 16 bytes");
+    OP_REFUSED(
+        be,
+        gf_attention_bwd(&be, q, k, odd, lse, q, q, lse, q, k, k, &row, 1, 0, 0, gf_none, gf_none),
+        "attention_bwd: rows of dv do not start at multiples of 16 bytes");
     gf_backend_close(&be);
 }

@@ -166,7 +166,7 @@ static void attention(gf_dtype run, int64_t width)
     const gf_tensor dv = make(run, n, g, width, 0);
     DEVICE_OK(&be, gf_attention_fwd(&be, o, lse, x[0], x[1], x[2], &row.row, 0.1f, 0, 0.0f));
     DEVICE_OK(&be, gf_attention_bwd(&be, dq, dk, dv, delta, d_o, o, lse, x[0], x[1], x[2], &row.row,
-                                    0.1f, 0, 0.0f));
+                                    0.1f, 0, 0.0f, gf_none, gf_none));
     DEVICE_OK(&be, gf_wait(&be));
     device_unbind(&be, &row);
 }
