@@ -138,26 +138,16 @@ template <int Width, int Warps, int Rows, int Keys> DEVICE void forward(const gf
         /* block n has arrived; what the next overwrites was read before this barrier */
         cp_async_wait<0>();
         __syncthreads();
-        if (n + 1 < end) {
-            const int key = (n + 1) * Keys, left = kept.span.kv_len - key;
-            const uint32_t half = ((n + 1) & 1) * block_bytes;
-            load_tile<Width, Keys, threads>(
-                sk + half, head_of<bf16>(a, a.k, a.k_stride, kept.span.kv_start + key, group),
-                a.k_stride, left, a.width, (int)threadIdx.x);
-            load_tile<Width, Keys, threads>(
-                sv + half, head_of<bf16>(a, a.v, a.v_stride, kept.span.kv_start + key, group),
-                a.v_stride, left, a.width, (int)threadIdx.x);
-            cp_async_commit();
-        }
+        if (n + 1 < end)
+            load_keys<Width, Keys, threads>(a, sk, sv, kept.span, n + 1, group);
         const int query = kept.position + own, key = n * Keys;
-        if (whole_warp(n < begin || own >= kept.count || key > query + Rows * 16 - 1 ||
-                       key + Keys - 1 < first_key(a, query)))
+        if (whole_warp(n < begin || own >= kept.count || sees_none(a, query, Rows * 16, key, Keys)))
             continue; /* the warp sees none of it */
         const uint32_t half = (n & 1) * block_bytes;
         float s[Rows][Keys / 8][4];
         multiply<Width, Rows, Keys>(s, rows_at<Width>(sq + own * Width * 2, lane),
                                     columns_at<Width>(sk + half, lane));
-        const bool all = key + Keys - 1 <= query && key >= first_key(a, query + Rows * 16 - 1);
+        const bool all = sees_all(a, query, Rows * 16, key, Keys);
 #pragma unroll
         for (int i = 0; i < Rows; i++) {
             if (a.cap > 0.0f)

@@ -74,6 +74,15 @@ DEVICE bool is_hidden(const gf_attention_args &a, int query, int key)
 {
     return (key > query) | (query - key >= a.window); /* no branch */
 }
+/* Whether `queries` of them from `query` on see none, or all, of `keys` keys from `key` on. */
+DEVICE bool sees_none(const gf_attention_args &a, int query, int queries, int key, int keys)
+{
+    return key > query + queries - 1 || key + keys - 1 < first_key(a, query);
+}
+DEVICE bool sees_all(const gf_attention_args &a, int query, int queries, int key, int keys)
+{
+    return key + keys - 1 <= query && key >= first_key(a, query + queries - 1);
+}
 
 /* What is the same in all lanes, so that the compiler knows it is: loops and branches on it may
  * contain shuffles and barriers of the warp. */
@@ -151,6 +160,22 @@ DEVICE void load_tile(uint32_t to, const bf16 *from, int stride, int count, int 
         cp_async16(to + tile_at<Width>(row + i, chunk),
                    from + (there ? (row + i) * stride + 8 * chunk : 0), there ? 16 : 0);
     }
+}
+
+/* Starts copying keys and values of block n of a span, each to one half of two. */
+template <int Width, int Keys, int Threads>
+DEVICE void load_keys(const gf_attention_args &a, uint32_t sk, uint32_t sv, const gf_row_span &span,
+                      int n, int group)
+{
+    const int key = n * Keys, left = span.kv_len - key;
+    const uint32_t half = (n & 1) * (Keys * Width * 2);
+    load_tile<Width, Keys, Threads>(sk + half,
+                                    head_of<bf16>(a, a.k, a.k_stride, span.kv_start + key, group),
+                                    a.k_stride, left, a.width, (int)threadIdx.x);
+    load_tile<Width, Keys, Threads>(sv + half,
+                                    head_of<bf16>(a, a.v, a.v_stride, span.kv_start + key, group),
+                                    a.v_stride, left, a.width, (int)threadIdx.x);
+    cp_async_commit();
 }
 
 /* Writes rows [0, count) of a tile to a head. The `threads` that call it are numbered `thread`. */

@@ -99,6 +99,11 @@ DEVICE void to_slope(const gf_attention_args &a, float &s, float &d, float lse, 
     s = p;
 }
 
+DEVICE void clear_rows(const gf_attention_args &a, const part &p, void *x, int stride)
+{
+    store_zeros(head_of<bf16>(a, x, stride, p.first, p.head), stride, p.count, a.width);
+}
+
 /* ---- dk, dv -------------------------------------------------------------------------------------
  * grid: (G * Split, tiles), Split blocks share a tile; block: 32 * Warps. 16 keys belong to `Parts`
  * warps, which make the same scores and own a part of the columns of dk and dv each. */
@@ -134,6 +139,20 @@ DEVICE void hide_keys(const gf_attention_args &a, float (&p)[Queries / 8][4],
             if (is_hidden(a, query + j * 8 + (lane & 3) * 2 + (e & 1),
                           key + (lane >> 2) + (e >> 1) * 8))
                 p[j][e] = ds[j][e] = 0.0f;
+}
+
+/* Both. */
+template <int Queries>
+DEVICE void slope_keys(const gf_attention_args &a, float (&s)[Queries / 8][4],
+                       float (&d)[Queries / 8][4], const float *lses, const float *deltas, int key,
+                       int query, int lane)
+{
+    if (a.outer > 0.0f)
+        slope_keys<Queries, true>(a, s, d, lses, deltas, lane);
+    else
+        slope_keys<Queries, false>(a, s, d, lses, deltas, lane);
+    if (key + 15 > query || query + Queries - 1 - key >= a.window)
+        hide_keys<Queries>(a, s, d, key, query, lane);
 }
 
 /* Where a block is among the queries that see its keys: it meets head after head of a turn, block
@@ -203,10 +222,8 @@ DEVICE void backward_keys(const gf_attention_args &a)
     if (!find_part(p, a, true, keys))
         return;
     if (p.filler) {
-        store_zeros(head_of<bf16>(a, a.dk, a.dk_stride, p.first, p.head), a.dk_stride, p.count,
-                    a.width);
-        store_zeros(head_of<bf16>(a, a.dv, a.dv_stride, p.first, p.head), a.dv_stride, p.count,
-                    a.width);
+        clear_rows(a, p, a.dk, a.dk_stride);
+        clear_rows(a, p, a.dv, a.dv_stride);
         return;
     }
     const int lane = (int)threadIdx.x % WARP, warp = (int)threadIdx.x / WARP;
@@ -243,12 +260,7 @@ DEVICE void backward_keys(const gf_attention_args &a)
                                     columns_at<Width>(sq, lane));
         multiply<Width, 1, Queries>(d, rows_at<Width>(sv + own * Width * 2, lane),
                                     columns_at<Width>(sd, lane));
-        if (a.outer > 0.0f)
-            slope_keys<Queries, true>(a, s[0], d[0], lse, lse + TURN * both::pitch, lane);
-        else
-            slope_keys<Queries, false>(a, s[0], d[0], lse, lse + TURN * both::pitch, lane);
-        if (key + 15 > query || query + Queries - 1 - key >= a.window)
-            hide_keys<Queries>(a, s[0], d[0], key, query, lane);
+        slope_keys<Queries>(a, s[0], d[0], lse, lse + TURN * both::pitch, key, query, lane);
         multiply_sums<Width, 1, Queries, columns>(dv, s, rows_at<Width>(sd, lane) + column * 2);
         multiply_sums<Width, 1, Queries, columns>(dk, d, rows_at<Width>(sq, lane) + column * 2);
     }
@@ -295,6 +307,20 @@ DEVICE void hide_queries(const gf_attention_args &a, float (&ds)[Keys / 8][4], i
                 ds[j][e] = 0.0f;
 }
 
+/* Both. */
+template <int Keys>
+DEVICE void slope_queries(const gf_attention_args &a, float (&s)[Keys / 8][4],
+                          float (&d)[Keys / 8][4], const float *lses, const float *deltas,
+                          int query, int key, bool all, int lane)
+{
+    if (a.outer > 0.0f)
+        slope_queries<Keys, true>(a, s, d, lses, deltas, lane);
+    else
+        slope_queries<Keys, false>(a, s, d, lses, deltas, lane);
+    if (!all)
+        hide_queries<Keys>(a, d, query, key, lane);
+}
+
 template <int Width, int Warps, int Rows, int Keys>
 DEVICE void backward_queries(const gf_attention_args &a)
 {
@@ -306,8 +332,7 @@ DEVICE void backward_queries(const gf_attention_args &a)
     if (!find_part(p, a, false, queries))
         return;
     if (p.filler) {
-        store_zeros(head_of<bf16>(a, a.dq, a.dq_stride, p.first, p.head), a.dq_stride, p.count,
-                    a.width);
+        clear_rows(a, p, a.dq, a.dq_stride);
         return;
     }
     if (threadIdx.x == 0)
@@ -330,20 +355,10 @@ DEVICE void backward_queries(const gf_attention_args &a)
         /* block n has arrived; what the next overwrites was read before this barrier */
         cp_async_wait<0>();
         __syncthreads();
-        if (n + 1 < end) {
-            const int key = (n + 1) * Keys, left = kept.span.len - key;
-            const uint32_t half = ((n + 1) & 1) * block_bytes;
-            load_tile<Width, Keys, threads>(
-                sk + half, head_of<bf16>(a, a.k, a.k_stride, kept.span.start + key, group),
-                a.k_stride, left, a.width, (int)threadIdx.x);
-            load_tile<Width, Keys, threads>(
-                sv + half, head_of<bf16>(a, a.v, a.v_stride, kept.span.start + key, group),
-                a.v_stride, left, a.width, (int)threadIdx.x);
-            cp_async_commit();
-        }
+        if (n + 1 < end)
+            load_keys<Width, Keys, threads>(a, sk, sv, kept.span, n + 1, group);
         const int query = kept.position + own, key = n * Keys;
-        if (whole_warp(n < begin || own >= kept.count || key > query + Rows * 16 - 1 ||
-                       key + Keys - 1 < first_key(a, query)))
+        if (whole_warp(n < begin || own >= kept.count || sees_none(a, query, Rows * 16, key, Keys)))
             continue; /* the warp sees none of it */
         const uint32_t half = (n & 1) * block_bytes;
         float s[Rows][Keys / 8][4], d[Rows][Keys / 8][4];
@@ -352,17 +367,11 @@ DEVICE void backward_queries(const gf_attention_args &a)
         __syncwarp(); /* keeps loads of the second product out of the first: registers */
         multiply<Width, Rows, Keys>(d, rows_at<Width>(sd + own * Width * 2, lane),
                                     columns_at<Width>(sv + half, lane));
-        const bool all = key + Keys - 1 <= query && key >= first_key(a, query + Rows * 16 - 1);
+        const bool all = sees_all(a, query, Rows * 16, key, Keys);
 #pragma unroll
-        for (int i = 0; i < Rows; i++) {
-            const float *const lse = numbers + i * 16;
-            if (a.outer > 0.0f)
-                slope_queries<Keys, true>(a, s[i], d[i], lse, lse + queries, lane);
-            else
-                slope_queries<Keys, false>(a, s[i], d[i], lse, lse + queries, lane);
-            if (!all)
-                hide_queries<Keys>(a, d[i], query + i * 16, key, lane);
-        }
+        for (int i = 0; i < Rows; i++)
+            slope_queries<Keys>(a, s[i], d[i], numbers + i * 16, numbers + queries + i * 16,
+                                query + i * 16, key, all, lane);
         multiply_sums<Width, Rows, Keys, Width>(dq, d, rows_at<Width>(sk + half, lane));
     }
     __syncthreads(); /* a warp's queries make room for its sums */
