@@ -104,6 +104,48 @@ DEVICE void clear_rows(const gf_attention_args &a, const part &p, void *x, int s
     store_zeros(head_of<bf16>(a, x, stride, p.first, p.head), stride, p.count, a.width);
 }
 
+/* Writes rows [0, count) of a tile as store_tile does, turned back: rows of dq or dk from p.first +
+ * `own` on. The bits of a rope that follows: what it would read has been rounded to bf16. */
+template <int Width>
+DEVICE void store_turned(const gf_attention_args &a, const part &p, void *x, int stride, int own,
+                         const unsigned char *tile, int count, int thread, int threads)
+{
+    constexpr int units = Width / 4; /* of a row: 16 bytes of cosines, 8 of the tile */
+    bf16 *const to = head_of<bf16>(a, x, stride, p.first + own, p.head);
+    for (int at = thread; at < count * units; at += threads) {
+        const int row = at / units, column = at % units * 4, other = column + a.pairs;
+        const unsigned char *from = tile + (column & 4) * 2;
+        if (column >= a.width || (column >= a.pairs && column < 2 * a.pairs))
+            continue; /* stored with its partner */
+        float low[4], high[4], c[4], s[4];
+        load_unit(low, (const bf16 *)(from + tile_at<Width>(row, column / 8)));
+        if (column < a.pairs) {
+            const int64_t token = p.first + own + row;
+            load_unit(c, a.cos + token * a.cos_stride + column);
+            load_unit(s, a.sin + token * a.sin_stride + column);
+            load_unit(high,
+                      (const bf16 *)(tile + (other & 4) * 2 + tile_at<Width>(row, other / 8)));
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                turn(low[i], high[i], c[i], -s[i]);
+            store_unit(to + row * stride + other, high);
+        }
+        store_unit(to + row * stride + column, low);
+    }
+}
+
+/* Writes rows of dq or dk. */
+template <int Width>
+DEVICE void store_gradient(const gf_attention_args &a, const part &p, void *x, int stride, int own,
+                           const unsigned char *tile, int count, int thread, int threads)
+{
+    if (a.pairs > 0)
+        store_turned<Width>(a, p, x, stride, own, tile, count, thread, threads);
+    else
+        store_tile<Width>(head_of<bf16>(a, x, stride, p.first + own, p.head), stride, tile, count,
+                          a.width, thread, threads);
+}
+
 /* ---- dk, dv -------------------------------------------------------------------------------------
  * grid: (G * Split, tiles), Split blocks share a tile; block: 32 * Warps. 16 keys belong to `Parts`
  * warps, which make the same scores and own a part of the columns of dk and dv each. */
@@ -268,8 +310,7 @@ DEVICE void backward_keys(const gf_attention_args &a)
     put_rows<Width, columns>(shared, dk[0], a.scale, own, column, lane);
     put_rows<Width, columns>(shared + tile_bytes, dv[0], 1.0f, own, column, lane);
     __syncthreads();
-    store_tile<Width>(head_of<bf16>(a, a.dk, a.dk_stride, p.first, p.head), a.dk_stride, shared,
-                      p.count, a.width, (int)threadIdx.x, threads);
+    store_gradient<Width>(a, p, a.dk, a.dk_stride, 0, shared, p.count, (int)threadIdx.x, threads);
     store_tile<Width>(head_of<bf16>(a, a.dv, a.dv_stride, p.first, p.head), a.dv_stride,
                       shared + tile_bytes, p.count, a.width, (int)threadIdx.x, threads);
 }
@@ -382,8 +423,8 @@ DEVICE void backward_queries(const gf_attention_args &a)
     for (int i = 0; i < Rows; i++)
         put_rows<Width, Width>(rows, dq[i], a.scale, i * 16, 0, lane);
     __syncwarp();
-    store_tile<Width>(head_of<bf16>(a, a.dq, a.dq_stride, kept.first + own, kept.head), a.dq_stride,
-                      rows, min(kept.count - own, Rows * 16), a.width, lane, WARP);
+    store_gradient<Width>(a, kept, a.dq, a.dq_stride, own, rows, min(kept.count - own, Rows * 16),
+                          lane, WARP);
 }
 
 /* Width; warps, parts, queries of a block; warps, 16s of queries a warp, keys of a block:

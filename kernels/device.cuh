@@ -225,6 +225,16 @@ template <typename T> DEVICE T block_sum(T x, T *part)
     return warp_sum(lane < warps ? part[lane] : (T)0);
 }
 
+/* ---- rotation: graft/ops.h (rope) ------------------------------------------------------------- */
+
+/* Turns a pair of columns: the CPU's operations, one rounding each: the same bits. */
+DEVICE void turn(float &low, float &high, float c, float s)
+{
+    const float a = low, b = high;
+    low = __fsub_rn(__fmul_rn(a, c), __fmul_rn(b, s));
+    high = __fadd_rn(__fmul_rn(b, c), __fmul_rn(a, s));
+}
+
 /* ---- dropout: graft/ops.h (gf_philox, gf_dropout_keep) --------------------------------------- */
 
 /* Philox4x32-10 of Salmon et al. 2011. */

@@ -5,14 +5,6 @@
  * thread reads its cosines and sines once for all its heads. */
 #include "device.cuh"
 
-/* The CPU's operations, one rounding each: the same bits. */
-DEVICE void turn(float &low, float &high, float c, float s)
-{
-    const float a = low, b = high;
-    low = __fsub_rn(__fmul_rn(a, c), __fmul_rn(b, s));
-    high = __fadd_rn(__fmul_rn(b, c), __fmul_rn(a, s));
-}
-
 struct heads {
     int count, width, pairs; /* columns i and i + pairs of each head turn together */
     float direction;         /* +1 or -1 */

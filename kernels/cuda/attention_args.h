@@ -17,6 +17,10 @@ typedef struct {
     int32_t share;  /* H / G */
     int32_t width;  /* K */
     int32_t window; /* INT32_MAX: none */
+    /* dq and dk are turned back by these, columns i and i + pairs together; pairs is a multiple of
+     * 4, 0: they are not. Rows are 16-byte aligned. */
+    const float *cos, *sin;
+    int32_t cos_stride, sin_stride, pairs;
     float scale, cap;
     /* In base 2, so that kernels need no registers for them: an exponential is 2^(unit * x), x the
      * product or, with a cap, outer * tanh(inner * product), and unit 1; without one outer is 0. */

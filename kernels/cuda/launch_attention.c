@@ -204,6 +204,13 @@ gf_status gf_cuda_attention_fwd(gf_backend *be, gf_tensor o, gf_tensor lse, gf_t
     return run(be, q.dtype == GF_F32 ? "attention_f32" : "attention", &l, &a);
 }
 
+/* Whether the kernels for bf16 turn dq and dk themselves by this table. */
+static bool can_turn(gf_tensor x)
+{
+    return gf_is(x) && x.dim[1] % 4 == 0 && x.stride % 4 == 0 && (uintptr_t)x.data % 16 == 0 &&
+           x.stride <= INT32_MAX;
+}
+
 /* ---- backward --------------------------------------------------------------------------- */
 
 gf_status gf_cuda_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_tensor dv,
@@ -228,7 +235,14 @@ gf_status gf_cuda_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_t
     a.dk_stride = (int32_t)dk.stride;
     a.dv_stride = (int32_t)dv.stride;
     a.delta_stride = (int32_t)delta.stride;
-    const bool f32 = q.dtype == GF_F32;
+    const bool f32 = q.dtype == GF_F32, fused = !f32 && can_turn(cos) && can_turn(sin);
+    if (fused) {
+        a.cos = cos.data;
+        a.sin = sin.data;
+        a.cos_stride = (int32_t)cos.stride;
+        a.sin_stride = (int32_t)sin.stride;
+        a.pairs = (int32_t)cos.dim[1];
+    }
     const char *module = f32 ? "attention_f32" : "attention_bwd";
     const gf_dim grid = {(unsigned)(q.dim[1] + DELTA_HEADS - 1) / DELTA_HEADS, tiles,
                          GF_TILE / DELTA_ROWS};
@@ -239,7 +253,7 @@ gf_status gf_cuda_attention_bwd(gf_backend *be, gf_tensor dq, gf_tensor dk, gf_t
     TRY(run(be, module, &keys, &a));
     const launch queries = launch_of(QUERIES, q.dtype, q.dim[2], q.dim[1], tiles);
     TRY(run(be, module, &queries, &a));
-    if (!gf_is(cos))
+    if (!gf_is(cos) || fused)
         return GF_OK;
     TRY(gf_cuda_rope(be, dk, cos, sin, -1));
     return gf_cuda_rope(be, dq, cos, sin, -1);

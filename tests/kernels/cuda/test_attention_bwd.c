@@ -246,6 +246,71 @@ Test(cuda_attention_bwd, an_examples_bits)
     device_close(&be);
 }
 
+/* With cosines and sines: the bits of the gradients without, turned back by the op of its own;
+ * whether the kernels do it themselves or not (f32; columns that are no multiple of 4). */
+Test(cuda_attention_bwd, turned)
+{
+    static const struct {
+        attention_case c;
+        int64_t pairs, gap;
+        int launches;
+    } some[] = {
+        {{GF_BF16, 6, 2, 64, 0, 0.0f, 2, {130, 20}, {0}, 5}, 32, 0, 3},
+        {{GF_BF16, 2, 1, 80, 0, 0.0f, 1, {40}, {0}, 0}, 20, 4, 3},
+        {{GF_BF16, 1, 1, 128, 0, 0.0f, 1, {70}, {0}, 0}, 64, 0, 3},
+        {{GF_BF16, 2, 1, 256, 0, 0.0f, 1, {70}, {0}, 1}, 128, 0, 3},
+        {{GF_BF16, 2, 1, 32, 0, 0.0f, 1, {17}, {0}, 0}, 6, 0, 5},
+        {{GF_BF16, 2, 1, 32, 0, 0.0f, 1, {17}, {0}, 0}, 8, 1, 5},
+        {{GF_F32, 2, 1, 64, 0, 0.0f, 1, {33}, {0}, 2}, 32, 0, 5},
+    };
+    gf_backend be;
+    device_open(&be);
+    for (int k = 0; k < (int)(sizeof some / sizeof *some); k++) {
+        const attention_case *c = &some[k].c;
+        const int64_t n = case_tokens(c) + c->filler;
+        attention_set s;
+        case_make(&be, c, &s);
+        case_forward(&be, c, &s);
+        case_backward(&be, c, &s);
+        op_tensor cos = op_make(GF_F32, "cos", n, some[k].pairs, 0, some[k].gap);
+        op_tensor sin = op_make(GF_F32, "sin", n, some[k].pairs, 0, 0);
+        op_fill(cos.t, 21, 1.0);
+        op_fill(sin.t, 22, 1.0);
+        for (int64_t r = case_tokens(c); r < n; r++) /* as rows have them */
+            for (int64_t j = 0; j < some[k].pairs; j++) {
+                op_set(cos.t, r, j, 0.0);
+                op_set(sin.t, r, j, 0.0);
+            }
+        device_tensor on_cos = device_put(&be, &cos), on_sin = device_put(&be, &sin);
+        op_tensor dq = op_copy(s.x[DQ].t, 8), dk = op_copy(s.x[DK].t, 16);
+        device_tensor on_dq = device_put(&be, &dq), on_dk = device_put(&be, &dk);
+        DEVICE_OK(&be, gf_rope(&be, s.on[DQ].t, on_cos.t, on_sin.t, -1));
+        DEVICE_OK(&be, gf_rope(&be, s.on[DK].t, on_cos.t, on_sin.t, -1));
+        const int64_t before = be.tally.launches;
+        const device_tensor *x = s.on;
+        DEVICE_OK(&be, gf_attention_bwd(&be, on_dq.t, on_dk.t, x[DV].t, x[DELTA].t, x[D_O].t,
+                                        x[O].t, x[LSE].t, x[Q].t, x[K].t, x[V].t, &s.bound.row,
+                                        case_scale(c), c->window, c->cap, on_cos.t, on_sin.t));
+        cr_assert_eq(be.tally.launches, before + some[k].launches, "case %d", k);
+        device_get(&be, &on_dq, &dq);
+        device_get(&be, &on_dk, &dk);
+        device_get(&be, &s.on[DQ], &s.x[DQ]);
+        device_get(&be, &s.on[DK], &s.x[DK]);
+        cr_assert(op_same(dq.t, s.x[DQ].t), "case %d: dq", k);
+        cr_assert(op_same(dk.t, s.x[DK].t), "case %d: dk", k);
+        device_free(&be, &on_dq);
+        device_free(&be, &on_dk);
+        device_free(&be, &on_cos);
+        device_free(&be, &on_sin);
+        op_free(&cos);
+        op_free(&sin);
+        op_free(&dq);
+        op_free(&dk);
+        case_free(&be, &s);
+    }
+    device_close(&be);
+}
+
 /* A value that is not finite in one head of one span reaches neither the other head's gradients nor
  * another span's. */
 Test(cuda_attention_bwd, not_finite)
