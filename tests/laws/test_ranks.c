@@ -4,6 +4,7 @@
 #include "support/golden.h"
 #include "support/processes.h"
 #include "support/program.h"
+#include "support/small_model.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -52,31 +53,13 @@ static char *base_options(void)
                      p.epochs, p.options);
 }
 
-static char *write_data(const char *dir)
-{
-    char *path = gf_format(NULL, "%s/data.jsonl", dir);
-    FILE *f = fopen(path, "w");
-    uint32_t state = 11;
-    for (int e = 0; e < 11; e++) {
-        const int length = 3 + (e * 29) % (on_devices() ? 40 : 120);
-        fputs("{\"input_ids\":[", f);
-        for (int t = 0; t < length; t++) {
-            state = state * 1664525u + 1013904223u;
-            fprintf(f, "%s%u", t ? "," : "", 3 + (state >> 8) % 90);
-        }
-        fputs("]}\n", f);
-    }
-    fclose(f);
-    return path;
-}
-
 static bool bed_open(bed *b)
 {
     char *dir = golden_case(0), *text;
     if (!dir)
         return false;
     *b = (bed){.dir = scratch_make(), .model = gf_format(NULL, "%s/model", dir)};
-    b->data = write_data(b->dir);
+    b->data = small_tokens(b->dir, 11, 29, on_devices() ? 40 : 120);
     b->options = base_options();
     b->first = gf_format(NULL, "%s/one/adapter_model.safetensors", b->dir);
     free(dir);

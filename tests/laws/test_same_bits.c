@@ -2,6 +2,7 @@
  * any number of threads, rows and ranks, with dropout, and whether or not the run was killed. */
 #include "support/golden.h"
 #include "support/program.h"
+#include "support/small_model.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -10,26 +11,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* Examples of many lengths over the reference models' 259 tokens; one longer than a gradient chunk
- * of 512 tokens would not fit their 256 positions, so lengths go to 200. */
-static char *write_data(const char *dir)
-{
-    char *path = gf_format(NULL, "%s/data.jsonl", dir);
-    FILE *f = fopen(path, "w");
-    uint32_t state = 7;
-    for (int e = 0; e < 13; e++) {
-        const int length = 3 + (e * 37) % 198;
-        fputs("{\"input_ids\":[", f);
-        for (int t = 0; t < length; t++) {
-            state = state * 1664525u + 1013904223u;
-            fprintf(f, "%s%u", t ? "," : "", 3 + (state >> 8) % 90);
-        }
-        fputs("]}\n", f);
-    }
-    fclose(f);
-    return path;
-}
 
 typedef struct {
     char *dir, *model, *data, *first; /* first: the adapter of the plain run */
@@ -63,7 +44,8 @@ static bool bed_open(bed *b)
     if (!dir)
         return false;
     *b = (bed){.dir = scratch_make(), .model = gf_format(NULL, "%s/model", dir)};
-    b->data = write_data(b->dir);
+    /* one longer than a gradient chunk of 512 tokens would not fit the model's 256 positions */
+    b->data = small_tokens(b->dir, 13, 37, 198);
     b->first = gf_format(NULL, "%s/plain/adapter_model.safetensors", b->dir);
     free(dir);
     train(b, "", "--threads 1", "plain");

@@ -1,6 +1,7 @@
 /* small_model.c - see small_model.h. */
 #include "support/small_model.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,4 +72,22 @@ char *small_model(const char *dir)
     free(small_file(model, "tokenizer_config.json", config));
     free(text);
     return model;
+}
+
+char *small_tokens(const char *dir, int examples, int stride, int most)
+{
+    char *path = small_file(dir, "data.jsonl", "");
+    FILE *f = fopen(path, "w");
+    uint32_t state = 7;
+    for (int e = 0; e < examples; e++) {
+        const int length = 3 + (e * stride) % most;
+        fputs("{\"input_ids\":[", f);
+        for (int t = 0; t < length; t++) {
+            state = state * 1664525u + 1013904223u;
+            fprintf(f, "%s%u", t ? "," : "", 3 + (state >> 8) % 90);
+        }
+        fputs("]}\n", f);
+    }
+    fclose(f);
+    return path;
 }

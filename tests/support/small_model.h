@@ -10,6 +10,10 @@
 /* Makes DIR/small and returns its path (the caller's). DIR is there. */
 char *small_model(const char *dir);
 
+/* DIR/data.jsonl: `examples` examples of token ids below 93, of 3 to most + 2 tokens, lengths that
+ * go by `stride` (modulo most): the same for the same numbers. The path is the caller's. */
+char *small_tokens(const char *dir, int examples, int stride, int most);
+
 /* DIR/name with this text; the path is the caller's. */
 char *small_file(const char *dir, const char *name, const char *text);
 

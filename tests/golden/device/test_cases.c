@@ -4,6 +4,7 @@
 #include "support/golden.h"
 #include "support/golden_run.h"
 #include "support/program.h"
+#include "support/small_model.h"
 
 #include "graft/ops.h"
 
@@ -100,24 +101,6 @@ Test(device, golden_cases)
 
 /* ---- law 3 ---------------------------------------------------------------------------- */
 
-static char *write_data(const char *dir)
-{
-    char *path = gf_format(NULL, "%s/data.jsonl", dir);
-    FILE *f = fopen(path, "w");
-    uint32_t state = 7;
-    for (int e = 0; e < 9; e++) {
-        const int length = 3 + (e * 37) % 150;
-        fputs("{\"input_ids\":[", f);
-        for (int t = 0; t < length; t++) {
-            state = state * 1664525u + 1013904223u;
-            fprintf(f, "%s%u", t ? "," : "", 3 + (state >> 8) % 90);
-        }
-        fputs("]}\n", f);
-    }
-    fclose(f);
-    return path;
-}
-
 typedef struct {
     char *dir, *model, *data;
 } bed;
@@ -128,7 +111,7 @@ static bool bed_open(bed *b)
     if (!dir)
         return false;
     *b = (bed){.dir = scratch_make(), .model = gf_format(NULL, "%s/model", dir)};
-    b->data = write_data(b->dir);
+    b->data = small_tokens(b->dir, 9, 37, 150);
     free(dir);
     return true;
 }
