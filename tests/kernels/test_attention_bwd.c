@@ -207,7 +207,7 @@ Test(attention_bwd, an_examples_bits)
             run(&be, c, &s);
             for (int e = 0; e < c->count; e++) {
                 const gf_span at = s.span[e], alone = {0, at.len, 0, at.len, 0};
-                back_set part = {.row = {at.len, 1, &alone}};
+                back_set part = {.row = {.tokens = at.len, .count = 1, .span = &alone}};
                 for (int i = 0; i < TENSORS; i++)
                     part.x[i] = op_copy(gf_rows(s.x[i].t, at.start, at.len), 2);
                 run(&one, c, &part);
