@@ -42,6 +42,7 @@ HEAD = """\
 #            share must not fall
 #   generic  loads and stores without an address space                 f64     in double precision
 #
+# Numbers of another release of nvcc than the table's are not compared.
 # stack, local, generic, call and f64 are zero, except for (column, kernel, reason):
 """
 
@@ -167,11 +168,30 @@ def measure(build):
 
 # ---- the table ------------------------------------------------------------------------------------
 
+def compiler():
+    """The release of nvcc, which registers and instructions depend on."""
+    nvcc = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    try:
+        text = subprocess.run([nvcc, "--version"], check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    found = re.search(r"V(\d+(?:\.\d+)+)", text)
+    return found.group(1) if found else "unknown"
+
+
+def made_by(text):
+    """The release that a table's text names."""
+    found = re.search(r"^compiler (\S+)", text, re.MULTILINE)
+    return found.group(1) if found else compiler()
+
+
 def read_table(text):
     """({(module, kernel, arch): row}, [(column, pattern, reason)])"""
     rows, allowed = {}, []
     for line in text.splitlines():
         words = line.split()
+        if words[:1] == ["compiler"]:
+            continue
         if words[:1] == ["allow"]:
             allowed.append((words[1], words[2], " ".join(words[3:])))
         elif words and not line.startswith("#") and words[:3] != ["module", "kernel", "arch"]:
@@ -183,7 +203,7 @@ def write_table(rows, allowed):
     lines = [("module", "kernel", "arch", *COLUMNS)]
     lines += [(*key, *(rows[key][c] for c in COLUMNS)) for key in sorted(rows)]
     width = [max(len(str(line[i])) for line in lines) for i in range(len(lines[0]))]
-    text = [HEAD.rstrip("\n")]
+    text = [HEAD.rstrip("\n"), f"compiler {compiler()}"]
     text += [f"allow {column} {pattern} {reason}" for column, pattern, reason in allowed]
     for line in lines:
         words = [str(word).ljust(width[i]) if i < 3 else str(word).rjust(width[i])
@@ -311,7 +331,12 @@ def main():
         for line in forbidden(rows, allowed):
             print(line)
         return 1 if forbidden(rows, allowed) else 0
-    errors, hints = check(rows, table, allowed)
+    if path.exists() and made_by(path.read_text()) != compiler():
+        print(f"budgets: nvcc {compiler()}, the table is of {made_by(path.read_text())}: only what no "
+              "kernel may have is checked")
+        errors, hints = forbidden(rows, allowed), []
+    else:
+        errors, hints = check(rows, table, allowed)
     for line in errors + hints:
         print(line)
     if hints and not errors:
