@@ -18,6 +18,7 @@ typedef struct {
     int64_t tokens;     /* rows of the products, of a step; 0: the subcommand's own */
     double seconds;     /* to spend on one result */
     bool json;          /* JSON lines instead of a table */
+    bool separate;      /* step on a GPU: adapters as products of their own, for comparison */
     bool cpu_time;      /* CPU time of one thread instead of wall time: for a machine that others
                            use */
     int device;         /* BENCH_CPU, or a CUDA device's number */

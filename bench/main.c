@@ -57,7 +57,7 @@ static int usage(void)
                     "[--json]\n"
                     "  on a CPU       [--threads N] [--isa NAME] [--cpu-time]\n"
                     "  kernels        [--shape NAME] [--op NAME]\n"
-                    "  step, peers    --model PATH [--rank 16] [--steps 5]\n"
+                    "  step, peers    --model PATH [--rank 16] [--steps 5] [--separate-lora]\n"
                     "  model, plan    [--model NAME] [--gpu NAME] [--rank 16] [--folder DIR]\n\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(stderr, "  %-10s %s\n", commands[i].name, commands[i].help);
@@ -119,6 +119,8 @@ static bool read_options(int argc, char **argv, bench_options *o)
         const char *name = argv[i];
         if (strcmp(name, "--json") == 0) {
             o->json = true;
+        } else if (strcmp(name, "--separate-lora") == 0) {
+            o->separate = true;
         } else if (strcmp(name, "--cpu-time") == 0) {
             o->cpu_time = true;
             source = CLOCK_PROCESS_CPUTIME_ID;

@@ -145,6 +145,7 @@ static gf_status open_all(fixture *f, gf_err *err)
     TRY(open_files(f, err));
     TRY(f->o->device == BENCH_CPU ? gf_backend_open_cpu(&f->be, f->o->threads, f->o->isa, err)
                                   : gf_backend_open_cuda(&f->be, f->o->device, err));
+    f->be.separate_lora = f->o->separate;
     config.target_regex = gf_strdup("all-linear", err);
     TRY(gf_adapter_resolve(&f->adapter, &config, &f->files.config, err));
     f->be.meter = bench_meter(&f->work);
@@ -282,6 +283,7 @@ static void report(fixture *f, samples *s)
         {"isa", f->be.ops->name, 0, 0},
         {"threads", NULL, f->be.cuda ? 1 : gf_backend_threads(&f->be), 0},
         {"rank", NULL, (double)f->o->rank, 0},
+        {"lora", f->o->separate ? "separate" : "extended", 0, 0},
         {"row", NULL, (double)tokens, 0},
         {"samples", NULL, (double)n, 0},
         {"tokens/s", NULL, (double)tokens / median, 1},
@@ -293,7 +295,7 @@ static void report(fixture *f, samples *s)
         {"loss_first", NULL, f->loss_first, 6},
         {"loss_last", NULL, f->loss_last, 6},
     };
-    const int count = 15 + (f->be.cuda ? gpu_values(f, median, v + 15) : cpu_values(f, s, v + 15));
+    const int count = 16 + (f->be.cuda ? gpu_values(f, median, v + 16) : cpu_values(f, s, v + 16));
     bench_print(f->o, "step", v, count);
 }
 
