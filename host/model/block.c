@@ -26,6 +26,14 @@ static gf_tensor gradient_of(gf_model *m, const char *name, const gf_group *g)
     return scratch(m, name, gf_group_n(g), gf_group_n(g) + g->tail);
 }
 
+/* A device's product reads x up to a multiple of 8 columns, past its own where their number is odd.
+ * The weights are zero there, but zero times the NaN that old bits may be is not. */
+static gf_status clear_padding(gf_model *m, gf_tensor x, const gf_group *g)
+{
+    const int64_t padding = gf_group_k(g) - x.dim[1];
+    return padding ? gf_zero(m->be, gf_behind(x, x.dim[1], padding)) : GF_OK;
+}
+
 /* Where P goes: dy's tail on a device, scratch on a CPU. */
 static gf_tensor inner_of(gf_model *m, const gf_group *g, gf_tensor dy)
 {
@@ -153,6 +161,7 @@ gf_status gf_block_fwd(gf_model *m, int64_t l, gf_tensor y)
     TRY(gf_rmsnorm_fwd(be, n2, a.rstd2, a.x2, w->norm2, c->eps, c->norm_offset));
     TRY(gf_group_linear_fwd(be, a.gate_up, a.s_gate_up, n2, gf_none, &w->gate_up, row, drop));
     TRY(gf_glu_fwd(be, h, gf_cols(a.gate_up, 0, c->F), gf_cols(a.gate_up, up, c->F), c->act));
+    TRY(clear_padding(m, h, &w->down));
     TRY(gf_group_linear_fwd(be, y, a.s_down, h, a.x2, &w->down, row, drop));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;

@@ -86,6 +86,13 @@ static void adapt(const gf_model *m, gf_linear *lin, int64_t layer, gf_linear_id
     lin->db = gf_view(grad ? grad + lo->b : NULL, GF_I64, "dB", lo->n, lo->r, 0);
 }
 
+/* A device adds a bias in the type of what the product writes: f32 where that is the residual
+ * stream (block.c). */
+static gf_dtype bias_type(const gf_model *m, gf_linear_id id)
+{
+    return m->be->cuda && id != GF_O && id != GF_DOWN ? act_of(m) : GF_F32;
+}
+
 /* A linear layer without its weights: shapes, adapter, names to find them by. */
 static gf_linear describe_linear(const gf_model *m, int64_t layer, gf_linear_id id)
 {
@@ -101,7 +108,7 @@ static gf_linear describe_linear(const gf_model *m, int64_t layer, gf_linear_id 
     snprintf(name, sizeof name, "%s.bias", module);
     e = gf_files_find(m->files, name);
     if (e)
-        lin.bias = gf_view(NULL, m->be->cuda ? act_of(m) : GF_F32, e->name, n, 0, 0);
+        lin.bias = gf_view(NULL, bias_type(m, id), e->name, n, 0, 0);
     adapt(m, &lin, layer, id);
     return lin;
 }
@@ -123,17 +130,18 @@ static void take_apart(gf_model *m, gf_group *g)
 static void take_stacked(gf_model *m, gf_group *g)
 {
     const int64_t rank = gf_group_rank(g);
-    bool biased = false;
+    const gf_linear *biased = NULL;
     g->align = DEVICE_ALIGN;
     g->tail = round_up(rank, DEVICE_TAIL);
     const gf_tensor all =
         gf_take(m->arena, GF_PART_WEIGHTS, g->lin[0].w.name, act_of(m), gf_group_n(g) + g->tail,
                 round_up(gf_group_k(g) + g->tail, DEVICE_PITCH), 0);
     for (int i = 0; i < g->count; i++)
-        biased |= gf_is(g->lin[i].bias);
+        if (gf_is(g->lin[i].bias))
+            biased = &g->lin[i];
     gf_tensor bias = gf_none;
     if (biased)
-        bias = gf_take(m->arena, GF_PART_WEIGHTS, "bias", act_of(m), gf_group_n(g), 0, 0);
+        bias = gf_take(m->arena, GF_PART_WEIGHTS, "bias", biased->bias.dtype, gf_group_n(g), 0, 0);
     for (int i = 0; i < g->count; i++) {
         gf_linear *lin = &g->lin[i];
         const int64_t n = lin->w.dim[0], at = gf_group_column(g, i);
