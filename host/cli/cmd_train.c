@@ -165,6 +165,16 @@ static gf_status open_model(run *r, gf_err *err)
     return start_values(r, err);
 }
 
+/* "avx512bf16, 2 threads", or the GPU's name. */
+static void report_backend(const gf_backend *be)
+{
+    const int threads = gf_backend_threads(be);
+    if (be->cuda)
+        fprintf(stderr, "%s\n", gf_backend_device(be)->name);
+    else
+        fprintf(stderr, "%s, %d %s\n", be->ops->name, threads, threads == 1 ? "thread" : "threads");
+}
+
 static void report_start(const run *r)
 {
     const gf_plan *p = &r->plan;
@@ -180,12 +190,10 @@ static void report_start(const run *r)
             r->t.opt.schedule.total == 1 ? "" : "s", (long long)ld->batch);
     gf_inputs_say_overlength(r->o->data.item[0], &r->data);
     gf_inputs_say_overlength("evaluation data", &r->eval);
-    fprintf(stderr,
-            "graft: %s parameters in %d modules; rows of %lld tokens; memory %s; %s, %d %s\n",
+    fprintf(stderr, "graft: %s parameters in %d modules; rows of %lld tokens; memory %s; ",
             gf_number_count(r->s.adapter.size).text, r->s.adapter.count, (long long)p->row_tokens,
-            gf_number_bytes_short(p->total + p->threads).text, r->s.backend.ops->name,
-            gf_backend_threads(&r->s.backend),
-            gf_backend_threads(&r->s.backend) == 1 ? "thread" : "threads");
+            gf_number_bytes_short(p->total + p->threads).text);
+    report_backend(&r->s.backend);
     const int64_t longest = gf_inputs_longest(&r->data, &r->eval);
     const int64_t positions = r->s.files.config.max_position; /* 0: not known */
     if (positions && longest > positions)

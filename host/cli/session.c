@@ -198,6 +198,13 @@ static gf_status read_values(gf_session *s, gf_err *err)
     return st;
 }
 
+/* What is left for the model's block: the limit is of what the backend holds, too. */
+static uint64_t block_limit(const gf_session *s)
+{
+    const uint64_t limit = gf_session_limit(s), held = gf_backend_scratch(&s->backend);
+    return limit == 0 ? 0 : limit > held ? limit - held : 1;
+}
+
 gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_t cache_tokens,
                            gf_err *err)
 {
@@ -211,8 +218,8 @@ gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_
                                   .row_tokens = row_tokens,
                                   .cache_tokens = cache_tokens};
     const gf_adapter *adapter = s->has_adapter ? &s->adapter : NULL;
-    TRY(gf_model_open(&s->model, &s->files, adapter, &s->backend, &s->arena, &opt,
-                      gf_session_limit(s), false, err));
+    TRY(gf_model_open(&s->model, &s->files, adapter, &s->backend, &s->arena, &opt, block_limit(s),
+                      false, err));
     s->has_model = true;
     return adapter ? read_values(s, err) : GF_OK;
 }

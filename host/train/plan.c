@@ -47,13 +47,13 @@ static gf_status refuse(const gf_plan *p, const gf_files *files, const gf_adapte
                        "--row-tokens if no example is longer",
                        (long long)p->row_tokens, need.text, have.text, (long long)opt.row_tokens,
                        (long long)opt.row_tokens);
-    return gf_fail(
-        err, GF_EFIT,
-        "%s are not enough: the weights take %s, the adapter %s, the threads %s, a row of "
-        "%lld tokens the rest of %s; raise --memory-limit, or lower --lora-r or --threads",
-        have.text, gf_number_bytes_short(p->part[GF_PART_WEIGHTS]).text,
-        gf_number_bytes_short(p->part[GF_PART_SPACE]).text, gf_number_bytes_short(p->threads).text,
-        (long long)p->row_tokens, need.text);
+    return gf_fail(err, GF_EFIT,
+                   "%s are not enough: the weights take %s, the adapter %s, the %s %s, a row of "
+                   "%lld tokens the rest of %s; raise --memory-limit, or lower --lora-r%s",
+                   have.text, gf_number_bytes_short(p->part[GF_PART_WEIGHTS]).text,
+                   gf_number_bytes_short(p->part[GF_PART_SPACE]).text,
+                   be->cuda ? "libraries" : "threads", gf_number_bytes_short(p->threads).text,
+                   (long long)p->row_tokens, need.text, be->cuda ? "" : " or --threads");
 }
 
 gf_status gf_plan_choose(gf_plan *p, const gf_files *files, const gf_adapter *adapter,
