@@ -70,8 +70,10 @@ static int go_wrong(gf_comm *c, const char *how)
         _exit(1);
     if (c->rank == 1 && !strcmp(how, "dies"))
         raise(SIGKILL);
-    if (c->rank == 1)
+    if (c->rank == 1) { /* as host/cli does: the error first, then the end */
+        fprintf(stderr, "rank 1 fails\n");
         gf_comm_close(c, GF_EDEVICE);
+    }
     gf_comm_sum(c, &x, 1, &err);
     printf("rank %d came back: %s\n", c->rank, err.text);
     gf_comm_close(c, GF_OK);
