@@ -25,12 +25,13 @@ static gf_status check(const gf_model *m, const int32_t *ids, int64_t count,
 }
 
 /* How many of ids need not be fed: what the cache holds of them, but the last is always fed, for
- * its logits. Keys that dynamic RoPE turned for a shorter text are none of these. */
+ * its logits. Keys that dynamic RoPE turned for a text of another length are none of these. */
 static int64_t common_prefix(const gf_model *m, const int32_t *ids, int64_t count,
                              const int32_t *seen)
 {
     int64_t n = 0;
-    if (m->cfg->rope.type == GF_ROPE_DYNAMIC && count > m->cfg->rope.max_position)
+    const int64_t longest = m->cache.used > count ? m->cache.used : count;
+    if (m->cfg->rope.type == GF_ROPE_DYNAMIC && longest > m->cfg->rope.max_position)
         return 0;
     while (seen && n < m->cache.used && n < count - 1 && seen[n] == ids[n])
         n++;

@@ -75,6 +75,7 @@ static gf_status head(gf_model *m, gf_tensor x, gf_tensor dx, bool train)
         const int64_t n = M - i < m->head_rows ? M - i : m->head_rows;
         TRY(head_chunk(m, gf_rows(nf, i, n), train ? gf_rows(dn, i, n) : gf_none, i, n, train));
     }
+    m->at_first = 0;
     if (train) {
         const gf_tensor dxg = gf_model_scratch(m, "dx of predicting", GF_F32, M, full, c->D, c->D);
         TRY(gf_rmsnorm_bwd(be, dxg, gf_none, gf_none, dn, gf_none, xg, m->norm, rstd,
@@ -139,12 +140,26 @@ static gf_status pass(gf_model *m, bool train)
     return GF_OK;
 }
 
-/* What of the launches is not in the row's shape. */
+/* The row's shape, and whatever else a captured launch keeps: another model of this backend, or
+ * another dropout, must not find it. */
 static uint64_t graph_key(const gf_model *m, bool train)
 {
-    const uint64_t own = (uint64_t)m->row.m << 8 | (uint64_t)m->fixed.shift << 2 |
-                         (uint64_t)(m->opt.dropout.p > 0) << 1 | (uint64_t)train;
-    return gf_row_shape(m->be, &m->row.spans, m->row.n) * 0x9E3779B97F4A7C15u ^ own;
+    const gf_dropout *drop = &m->opt.dropout;
+    uint32_t p;
+    memcpy(&p, &drop->p, sizeof p);
+    const uint64_t part[] = {gf_row_shape(m->be, &m->row.spans, m->row.n),
+                             (uint64_t)m->row.m,
+                             (uint64_t)(uintptr_t)m->row.ids.data,
+                             (uint64_t)m->fixed.shift << 2 | (uint64_t)m->be->separate_lora << 1 |
+                                 (uint64_t)train,
+                             p,
+                             p ? drop->seed : 0};
+    uint64_t h = 14695981039346656037u; /* FNV-1a over 64-bit words */
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        h = (h ^ part[i]) * 1099511628211u;
+        h ^= h >> 29; /* the multiplication carries upwards only */
+    }
+    return h;
 }
 
 gf_status gf_model_run(gf_model *m, bool train)
@@ -250,10 +265,16 @@ static gf_status open_host(gf_model *m, gf_err *err)
     return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
 }
 
-/* What the attention op takes (ops.c refuses the rest), said with the file's name. */
-static gf_status check_heads(const gf_files *files, gf_err *err)
+/* What the ops take (ops.c refuses the rest), said with the file's name. */
+static gf_status check_widths(const gf_files *files, const gf_backend *be, gf_err *err)
 {
-    const int64_t K = files->config.K;
+    const int64_t K = files->config.K, D = files->config.D;
+    if (be->cuda && D % 8 != 0) /* groups would pad what they add to the residual stream */
+        return gf_fail(
+            err, GF_EMISSING,
+            "%s%s: the model is %lld wide (hidden_size); on a GPU graft runs multiples of 8: use "
+            "--device cpu",
+            files->path, files->is_gguf ? "" : "/config.json", (long long)D);
     if (K % 8 == 0 && K <= 512)
         return GF_OK;
     return gf_fail(
@@ -275,7 +296,7 @@ gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *ad
                     .opt = *opt,
                     .fixed = {.shift = 40}};
     gf_status st = GF_OK;
-    TRYG(check_heads(files, err));
+    TRYG(check_widths(files, be, err));
     TRYG(alloc_tables(m, err));
     gf_model_layout(m);
     TRYG(dry_run(m, err));

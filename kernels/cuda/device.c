@@ -182,7 +182,8 @@ static gf_status open_device(gf_backend *be, int number, gf_err *err)
         c->context = NULL;
     }
     if (code == CUDA_SUCCESS) {
-        call = "cuMemGetInfo";
+        TRY(open_own_memory(be, err));
+        call = "cuMemGetInfo"; /* what is left: plans count the backend's own by themselves */
         code = c->call.memory_info(&open, &all);
         c->about.free_ = open;
     }
@@ -190,7 +191,7 @@ static gf_status open_device(gf_backend *be, int number, gf_err *err)
         gf_driver_text(&c->call, text, sizeof text, call, code);
         return gf_fail(err, GF_EDEVICE, "CUDA device %d (%s): %s", number, c->about.name, text);
     }
-    return open_own_memory(be, err);
+    return GF_OK;
 }
 
 gf_status gf_backend_open_cuda(gf_backend *be, int device, gf_err *err)

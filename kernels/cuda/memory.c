@@ -47,10 +47,17 @@ gf_status gf_cuda_alloc(gf_backend *be, void **out, size_t bytes, gf_err *err)
     return GF_OK;
 }
 
+/* Captured passes go, too: what is allocated next may lie where they read and write. */
 void gf_cuda_free(gf_backend *be, void *memory)
 {
-    if (memory && be->cuda && !be->cuda->absent)
-        (void)be->cuda->call.memory_free(gf_address(memory));
+    gf_cuda *c = be->cuda;
+    if (!memory || !c || c->absent)
+        return;
+    if (c->graphs && !c->capturing) {
+        (void)c->call.stream_wait(c->stream);
+        gf_graphs_close(be);
+    }
+    (void)c->call.memory_free(gf_address(memory));
 }
 
 gf_status gf_cuda_clear(gf_backend *be, void *to, size_t bytes)

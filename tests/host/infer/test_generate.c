@@ -129,6 +129,38 @@ Test(generate, what_was_seen_is_not_fed_again)
     close_net(&n);
 }
 
+static void start_long(const net *n, int32_t ids[ROOM])
+{
+    for (int i = 0; i < 2 * PROMPT; i++)
+        ids[i] = (int32_t)((i * 37 + 5) % n->files.config.V);
+}
+
+/* Dynamic RoPE turned the cache's keys for a text beyond max_position; the next one is short. */
+Test(generate, keys_of_a_longer_text_are_not_reused)
+{
+    net n;
+    int32_t ids[ROOM], seen[ROOM];
+    float want[128];
+    const gf_generate_options keep = {.max_new_tokens = 1, .seen = seen};
+    const gf_generate_options fresh = {.max_new_tokens = 1};
+    open_net(&n, 32);
+    gf_rope_spec *rope = &n.files.config.rope;
+    rope->type = GF_ROPE_DYNAMIC;
+    rope->factor = 2;
+    rope->max_position = PROMPT + 2;
+    const size_t bytes = (size_t)n.files.config.V * sizeof *want;
+    cr_assert(bytes <= sizeof want);
+    start_long(&n, ids);
+    generate(&n, ids, PROMPT, &fresh);
+    memcpy(want, n.m.host.logits, bytes);
+    start_long(&n, ids);
+    generate(&n, ids, 2 * PROMPT, &keep);
+    start_long(&n, ids);
+    generate(&n, ids, PROMPT, &keep);
+    cr_assert(memcmp(want, n.m.host.logits, bytes) == 0);
+    close_net(&n);
+}
+
 static bool three(void *ctx, int32_t id)
 {
     int32_t *got = ctx;

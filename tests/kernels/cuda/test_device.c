@@ -64,6 +64,20 @@ Test(device, look_agrees_with_open)
     device_close(&be);
 }
 
+/* What a backend says is free is what is left beside its own memory: plans add that. */
+Test(device, free_is_what_is_left)
+{
+    gf_backend be;
+    gf_device before;
+    gf_err err = {0};
+    device_open(&be); /* or skips */
+    device_close(&be);
+    cr_assert_eq(gf_cuda_device(&before, 0, &err), GF_OK, "%s", err.text);
+    device_open(&be);
+    cr_assert_leq(gf_backend_device(&be)->free_ + gf_backend_scratch(&be), before.free_);
+    device_close(&be);
+}
+
 /* Whatever this machine has, the answer is one of the two. */
 Test(device, look_says_why)
 {
