@@ -81,12 +81,13 @@ static counts count(const gf_spans *row, int64_t n)
     return c;
 }
 
-/* Up to the next of eight steps an octave: at most 1/8 of a grid's blocks have nothing to do, and
- * rows that are nearly alike share a graph. */
+/* Up to the next of two steps an octave, so that rows of one length share a graph though examples
+ * were cut out of it otherwise. The blocks that have nothing to do, a third at most, end at once.
+ */
 static unsigned step_up(int64_t n)
 {
     int64_t step = 1;
-    while (step * 16 <= n)
+    while (step * 4 <= n)
         step *= 2;
     return (unsigned)round_up(n, step);
 }
