@@ -2,6 +2,10 @@
  * graft/ops.h. */
 #include "check.h"
 
+#ifdef GRAFT_CUDA
+#include "cuda/cuda.h"
+#endif
+
 int64_t gf_group_n(const gf_group *g)
 {
     return gf_group_column(g, g->count);
@@ -202,6 +206,21 @@ static gf_status want_gradients(gf_backend *be, const char *op, const gf_group *
     return GF_OK;
 }
 
+/* What dB reads: dy once more, or where a device takes it along with P what that writes and reads
+ * in between. */
+static int64_t bytes_for_db(const gf_backend *be, gf_tensor dx, gf_tensor dy, gf_tensor s,
+                            const gf_group *g)
+{
+    int64_t partials = 0;
+#ifdef GRAFT_CUDA
+    if (be->cuda)
+        partials = gf_cuda_linear_partials(dx, dy, s, g);
+#else
+    (void)be, (void)dx, (void)g;
+#endif
+    return (partials ? 2 * partials : bytes_of(dy)) + bytes_of(s);
+}
+
 gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tensor dy, gf_tensor x,
                               gf_tensor s, const gf_group *g, const gf_spans *row, gf_dropout drop,
                               gf_fixed *fixed)
@@ -236,7 +255,7 @@ gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tens
     int64_t flops = adapters, bytes = bytes_of(dy) + size.b + tail;
     if (gradients) {
         flops += b_flops(g, n);
-        bytes += bytes_of(dy) + bytes_of(s) + size.db;
+        bytes += bytes_for_db(be, dx, dy, s, g) + size.db;
     }
     if (gradients && gf_is(x)) {
         flops += adapters - b_flops(g, n);

@@ -74,6 +74,10 @@ size_t gf_cuda_host_bytes(const gf_backend *be); /* of page-locked memory */
 gf_row_header gf_cuda_row_header(const gf_backend *be, const gf_spans *row, int64_t n,
                                  uint32_t epoch);
 
+/* Bytes of the partial sums of P that group_linear_bwd writes and reads where it makes P and dB in
+ * one pass over dy; 0: it reads dy for each of the two. */
+int64_t gf_cuda_linear_partials(gf_tensor dx, gf_tensor dy, gf_tensor s, const gf_group *g);
+
 /* One product of row-major matrices in f32 or bf16 with f32 sums, by cuBLASLt (blas.c):
  *   d [m,n] = a [m,k] op(b) + bias[n] + c [m,n];  transposed: b is [n,k], else [k,n]
  * a and b have one dtype; d, c f32 or that dtype (c has d's). bias: d's dtype. c.data may be

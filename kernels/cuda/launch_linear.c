@@ -1,14 +1,13 @@
 /* launch_linear.c - linear layers with adapters on CUDA: which kernels and products make them, and
- * what each is told. Contract: graft/ops.h; kernels: lora.cu, lora_grad.cu, lora_dropout.cu,
- * lora_tails.cu; K-extension: PERFORMANCE 2.2.
+ * what each is told. Contract: graft/ops.h; kernels: lora.cu, lora_grad.cu, lora_back.cu,
+ * lora_dropout.cu, lora_tails.cu; K-extension: PERFORMANCE 2.2.
  *
  * Forward: S behind x, then [x|S] [W|B]^T. Backward: P behind dy, then [dy|P] [W;A], then the
- * gradients of all layers in one launch. Under dropout dx is dy W and an update by a kernel. */
-#include "cuda.h"
+ * gradients of all layers in one launch; where launch_linear_back.c can, dB is made with P, in one
+ * pass over dy. Under dropout dx is dy W and an update by a kernel. */
+#include "launch_linear.h"
 
 #include <stdio.h>
-
-#include "lora.h"
 
 static const gf_dim threads = {GF_LORA_THREADS, 1, 1};
 
@@ -170,14 +169,9 @@ static void describe_layers(gf_lora_product *p, const gf_group *g)
 }
 
 /* tail: behind x or dy; copy: s or p, which may be that place. */
-static gf_status inner_product(gf_backend *be, const char *which, gf_lora_product *p,
-                               gf_tensor wide, gf_tensor small, gf_tensor tail, gf_tensor copy)
+static void describe_product(gf_lora_product *p, gf_tensor wide, gf_tensor small, gf_tensor tail,
+                             gf_tensor copy)
 {
-    char name[32];
-    const int64_t ranks = class_of(wide.dtype, tail.dim[1], GF_LORA_MOST);
-    const gf_dim grid = {blocks(wide.dim[0], GF_LORA_ROWS(ranks)), blocks(tail.dim[1], ranks), 1};
-    (void)snprintf(name, sizeof name, "lora_%s_%s_%d", which, gf_dtype_name(wide.dtype),
-                   (int)ranks);
     p->wide = wide.data;
     p->wide_stride = wide.stride;
     p->small = small.data;
@@ -189,6 +183,17 @@ static gf_status inner_product(gf_backend *be, const char *which, gf_lora_produc
         p->copy = copy.data;
         p->copy_stride = copy.stride;
     }
+}
+
+static gf_status inner_product(gf_backend *be, const char *which, gf_lora_product *p,
+                               gf_tensor wide, gf_tensor small, gf_tensor tail, gf_tensor copy)
+{
+    char name[32];
+    const int64_t ranks = class_of(wide.dtype, tail.dim[1], GF_LORA_MOST);
+    const gf_dim grid = {blocks(wide.dim[0], GF_LORA_ROWS(ranks)), blocks(tail.dim[1], ranks), 1};
+    (void)snprintf(name, sizeof name, "lora_%s_%s_%d", which, gf_dtype_name(wide.dtype),
+                   (int)ranks);
+    describe_product(p, wide, small, tail, copy);
     return GF_LAUNCH(be, "lora", name, grid, threads, GF_LORA_SHARED((size_t)ranks), p);
 }
 
@@ -353,14 +358,11 @@ static bool wants_gradients(const gf_group *g)
     return false;
 }
 
-/* dA of all layers if there is x, dB if there is dy, in one launch; P has been made. */
-static gf_status gradients(gf_backend *be, gf_tensor p, gf_tensor dy, gf_tensor x, gf_tensor s,
-                           const gf_group *g, const gf_spans *row, gf_dropout drop,
-                           const gf_fixed *fixed)
+static gf_lora_gradients describe_gradients(gf_tensor p, gf_tensor dy, gf_tensor x, gf_tensor s,
+                                            const gf_spans *row, gf_dropout drop,
+                                            const gf_fixed *fixed)
 {
-    char name[32];
-    int64_t tiles = 0, ranks = 0;
-    gf_lora_gradients grads = {.x = x.data,
+    return (gf_lora_gradients){.x = x.data,
                                .dy = dy.data,
                                .p = p.data,
                                .s = s.data,
@@ -374,6 +376,16 @@ static gf_status gradients(gf_backend *be, gf_tensor p, gf_tensor dy, gf_tensor 
                                .scale = (float)((int64_t)1 << fixed->shift),
                                .s_loose = !aligned(s),
                                .drop = dropout_of(drop)};
+}
+
+/* dA of all layers if there is x, dB if there is dy, in one launch; P has been made. */
+static gf_status gradients(gf_backend *be, gf_tensor p, gf_tensor dy, gf_tensor x, gf_tensor s,
+                           const gf_group *g, const gf_spans *row, gf_dropout drop,
+                           const gf_fixed *fixed)
+{
+    char name[32];
+    int64_t tiles = 0, ranks = 0;
+    gf_lora_gradients grads = describe_gradients(p, dy, x, s, row, drop, fixed);
     TRY(want_aligned(be, "group_linear_bwd", "x", x));
     const int jobs = make_jobs(&grads, g, drop, gf_is(x), gf_is(dy));
     for (int i = 0; i < jobs; i++) {
@@ -390,6 +402,22 @@ static gf_status gradients(gf_backend *be, gf_tensor p, gf_tensor dy, gf_tensor 
                      &grads);
 }
 
+/* P, and dB of all layers, in one pass over dy. */
+static gf_status make_p_and_db(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tensor dy, gf_tensor s,
+                               const gf_group *g, const gf_spans *row, const gf_fixed *fixed,
+                               gf_linear_cut cut)
+{
+    const gf_dropout none = {0};
+    const gf_tensor tail = part_of(dy, dy.dim[0], gf_group_n(g), g->tail);
+    gf_lora_product product = {.work = work_of(row)};
+    gf_lora_back back = {.grads = describe_gradients(tail, dy, gf_none, s, row, none, fixed)};
+    describe_layers(&product, g);
+    describe_product(&product, dy, b_of(g), tail, p);
+    (void)make_jobs(&back.grads, g, none, false, true);
+    return gf_cuda_linear_back(be, &back, &product, dx, cut,
+                               gf_cuda_row_grid(be, row, dy.dim[0]).chunks);
+}
+
 gf_status gf_cuda_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tensor dy,
                                    gf_tensor x, gf_tensor s, const gf_group *g, const gf_spans *row,
                                    gf_dropout drop, gf_fixed *fixed)
@@ -398,14 +426,17 @@ gf_status gf_cuda_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf
     TRY(check_group(be, "group_linear_bwd", "dy", dy, g));
     if (wanted)
         TRY(want_row(be, "group_linear_bwd", row));
-    if (gf_group_rank(g) > 0 && (wanted || gf_is(dx)))
+    const gf_linear_cut cut = gf_cuda_linear_cut(dx, dy, s, g);
+    if (cut.each)
+        TRY(make_p_and_db(be, dx, p, dy, s, g, row, fixed, cut));
+    else if (gf_group_rank(g) > 0 && (wanted || gf_is(dx)))
         TRY(make_p(be, p, dy, g, row, wanted));
     if (gf_is(dx))
         TRY(to_input(be, dx, dy, g, row, drop));
-    if (!wanted)
+    if (!wanted || (cut.each && !gf_is(x)))
         return GF_OK;
     const gf_tensor tail = part_of(dy, dy.dim[0], gf_group_n(g), g->tail);
-    return gradients(be, tail, dy, x, s, g, row, drop, fixed);
+    return gradients(be, tail, cut.each ? gf_none : dy, x, s, g, row, drop, fixed);
 }
 
 gf_status gf_cuda_group_linear_da(gf_backend *be, gf_tensor p, gf_tensor x, const gf_group *g,

@@ -1,6 +1,6 @@
-/* lora.h - what the adapters' kernels are told (lora.cu, lora_grad.cu, lora_dropout.cu,
- * lora_tails.cu), and the tiles that their launches must know. Plain structs, shared by C and CUDA
- * code; each is a kernel's only parameter.
+/* lora.h - what the adapters' kernels are told (lora.cu, lora_grad.cu, lora_back.cu,
+ * lora_dropout.cu, lora_tails.cu), and the tiles that their launches must know. Plain structs,
+ * shared by C and CUDA code; each is a kernel's only parameter.
  *
  * "wide" is x or dy, "tail" is S or P: columns of the same rows, R of them (graft/ops.h). Columns
  * are counted in elements from the start of a row. */
@@ -34,6 +34,16 @@ enum {
 #define GF_LORA_GRAD_STAGES 4
 #define GF_LORA_GRAD_STAGE(ranks) (GF_LORA_COLUMNS * GF_LORA_LINE + (ranks)*GF_LORA_LINE)
 #define GF_LORA_GRAD_SHARED(ranks) (GF_LORA_GRAD_STAGES * GF_LORA_GRAD_STAGE(ranks))
+
+/* P and dB in one pass over dy: kernels for 16 and 32 ranks of a layer. A block has one chunk of
+ * tokens and a slice of a layer's columns. Slices are wide where that leaves enough blocks: P's
+ * sums over each slice go through memory. In shared memory: a slice of B, and stages of 64 tokens
+ * by 128 columns of dy with their lines of S. */
+#define GF_LORA_BACK_MOST 32
+#define GF_LORA_SLICE 512
+#define GF_LORA_BACK_STAGES(ranks) ((ranks) <= 16 ? 4 : 3)
+#define GF_LORA_BACK_SHARED(ranks, slice)                                                          \
+    (GF_LORA_BACK_STAGES(ranks) * GF_LORA_GRAD_STAGE(ranks) + (slice) * (ranks)*2)
 
 /* The update: P, A, and the sums in between. */
 #define GF_LORA_UPDATE_SHARED                                                                      \
@@ -96,6 +106,32 @@ typedef struct {
 
 /* Blocks' ranks begin at multiples of this, so that their copies are aligned. */
 #define GF_LORA_RANK_STEP 8
+
+/* P and dB: grads has the jobs of dB of every adapted layer, whose tiles are slices here. */
+typedef struct {
+    gf_lora_gradients grads;
+    const void *b; /* B's columns, as in gf_lora_product */
+    float *part; /* of each token: for every slice of every job, a sum for each of a job's ranks */
+    int64_t b_stride, part_stride;
+    int32_t slice; /* columns: at most GF_LORA_SLICE */
+} gf_lora_back;
+
+/* Ranks [first, last) of P from the sums of `slices` slices, of which `slice` is the first. */
+typedef struct {
+    int32_t first, last;
+    int32_t slice, slices;
+    float scale;
+} gf_lora_slices;
+
+typedef struct {
+    const float *part;
+    void *tail, *copy; /* as in gf_lora_product */
+    const void *work;  /* gf_row_header */
+    int64_t part_stride, tail_stride, copy_stride;
+    int32_t rows, rank, room;
+    int32_t each;            /* ranks that a kernel of P and dB is made for */
+    gf_lora_slices layer[3]; /* unused: no slices, no ranks */
+} gf_lora_partials;
 
 /* dx += sum over the layers of mask / (1 - p) * (P A). */
 typedef struct {

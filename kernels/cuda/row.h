@@ -53,9 +53,9 @@ typedef struct {
     uint32_t chunk_at;  /* gf_row_chunk[chunks] */
     uint32_t token_at;  /* gf_row_token[rows] */
     uint32_t peak_at;   /* uint32_t[2 * 3 * capacity of chunks]: bits of max |g| of each chunk of
-                         * dA and dB of a group's layers; group_linear_bwd zeroes and reads it */
+                         * dA and dB of a group's layers; zero whenever no gradients are made */
     int32_t chunk_room; /* capacity of chunks: the stride of peak */
-    int32_t arrived;    /* blocks of the gradients that are done; the launch before zeroes it */
+    int32_t arrived;    /* blocks of the gradients that are done; the last one zeroes it and peak */
 } gf_row_header;
 
 #endif

@@ -34,6 +34,20 @@ static double useful_flops(const sizes *m, double S, double r)
            6 * r * m->L * (inputs + outputs) + 4 * m->d * m->V;
 }
 
+/* P and dB take dy in one pass: P's sums of every slice of a layer's columns, f32, are written and
+ * read. Slices are 512 columns in groups of 8192 columns and more, else 256. */
+static double slices(double group, double columns)
+{
+    return ceil(columns / (group >= 8192 ? 512 : 256));
+}
+static double partial_sums(const sizes *m, double r, bool lowest)
+{
+    const double q = m->h * m->dh, kv = m->g * m->dh, qkv = q + 2 * kv;
+    const double of_qkv = slices(qkv, q) + 2 * slices(qkv, kv);
+    const double all = (lowest ? 0 : of_qkv) + 2 * slices(m->d, m->d) + 2 * slices(2 * m->f, m->f);
+    return 2 * 4 * r * all;
+}
+
 /* Bytes of a token in one layer, each product and each pass reading and writing its operands once:
  * activations of 2 bytes, the residual stream of 4 (PERFORMANCE 1.5 and 4.1 with graft's types). */
 static double layer_bytes(const sizes *m, double S, double r, bool lowest)
@@ -41,18 +55,21 @@ static double layer_bytes(const sizes *m, double S, double r, bool lowest)
     const double d = m->d, q = m->h * m->dh, kv = m->g * m->dh, f = m->f, n = q + 2 * kv;
     const double weights = d * n + q * d + 3 * d * f;
     const double norm = 6 * d, norm_bwd = 18 * d, rope = 4 * (q + kv) + 4 * m->dh;
-    const double attention = 4 * q + 4 * kv + 4 * m->h, attention_bwd = 8 * q + 8 * kv + 12 * m->h;
+    const double attention = 4 * q + 4 * kv + 4 * m->h;
+    const double attention_bwd = 8 * q + 8 * kv + 12 * m->h + 4 * m->dh; /* it turns back, too */
     /* the backward passes of norms and gated units make their outputs again, for dA */
     const double rows = 2 * norm + rope + attention + 6 * f + norm_bwd +
-                        (lowest ? norm : norm_bwd) + rope + attention_bwd + 12 * f;
+                        (lowest ? norm : norm_bwd) + attention_bwd + 12 * f;
     const double products = 2 * (d + n) + (2 * q + 8 * d) + 2 * (d + 2 * f) + (2 * f + 8 * d) +
                             2 * (f + d) + 2 * (2 * f + d) + 2 * (d + q) + /* gradients */
                             (lowest ? 0 : 2 * (n + d)) +
                             (4 * weights - (lowest ? 2 * d * n : 0)) / S;
     const double read = d + q + d + f, written = n + d + 2 * f + d; /* of the four groups */
     const double elements = r * (3 * d + q + 2 * d + f + written);  /* of A and B */
-    const double adapters = 4 * read + 4 * written + 12 * 7 * r +   /* x, dy; S and P */
-                            (8 + 16) * elements / S;                /* A, B; dA, dB */
+    /* x twice, dy once, but for the lowest q/k/v, which want no dx */
+    const double wide = 4 * read + 2 * written + (lowest ? 2 * n : 0);
+    const double adapters = wide + partial_sums(m, r, lowest) + 12 * 7 * r + /* S and P */
+                            (8 + 16) * elements / S;                         /* A, B; dA, dB */
     return rows + products + adapters;
 }
 

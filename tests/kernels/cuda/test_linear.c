@@ -199,6 +199,36 @@ Test(linear, chunks_to_the_bit)
     device_close(&be);
 }
 
+/* dy in one pass: many slices of columns, half tiles, slices of both widths, layers without an
+ * adapter between, ranks across tiles, chunks of every kind; and what has no room in dx for P's
+ * sums or too many ranks, where dB has a pass of its own. */
+Test(linear, slices_to_the_bit)
+{
+    static const linear_case c[] = {
+        {{776, 264, 256},
+         {16, 0, 16},
+         320,
+         GF_BF16,
+         GF_BF16,
+         GF_BF16,
+         .len = {511, 1, 66},
+         .filler = 5},
+        {{1032}, {32}, 136, GF_BF16, GF_BF16, GF_F32, .len = {513, 7}, .filler = 3},
+        {{300, 520}, {24, 8}, 256, GF_BF16, GF_BF16, GF_BF16, .len = {64, 65}, .p = 0.5f},
+        {{264, 136, 40}, {3, 16, 5}, 264, GF_BF16, GF_BF16, GF_BF16, .len = {70, 1}, .s_gap = 8},
+        {{8192, 40}, {8, 8}, 560, GF_BF16, GF_BF16, GF_BF16, .len = {33}, .filler = 40},
+        {{1032}, {16}, 40, GF_BF16, GF_BF16, GF_BF16, .len = {40}},
+        {{136}, {40}, 264, GF_BF16, GF_BF16, GF_BF16, .len = {40}},
+    };
+    gf_backend be, cpu;
+    device_open(&be);
+    open_cpu(&cpu);
+    for (int i = 0; i < (int)(sizeof c / sizeof *c); i++)
+        run_exact(&be, &cpu, 100 + i, &c[i], 40);
+    gf_backend_close(&cpu);
+    device_close(&be);
+}
+
 /* Infinity times A's zeros past all ranks would be NaN. */
 Test(linear, tails_end_in_zeros)
 {
@@ -324,15 +354,19 @@ Test(linear, launches)
     linear_device_make(&be, &d, &h);
     const gf_dropout none = {0}, some = {.p = 0.5f};
     cr_assert_eq(launches(&be, false, &d, none), 2);
-    cr_assert_eq(launches(&be, true, &d, none), 3);
-    cr_assert_eq(launches(&be, true, &d, some), 4);
+    cr_assert_eq(launches(&be, true, &d, none), 4);
+    cr_assert_eq(launches(&be, true, &d, some), 5);
     be.dry = true; /* the same, and nothing runs */
     cr_assert_eq(launches(&be, false, &d, none), 2);
-    cr_assert_eq(launches(&be, true, &d, none), 3);
+    cr_assert_eq(launches(&be, true, &d, none), 4);
     be.dry = false;
     be.separate_lora = true;
     cr_assert_eq(launches(&be, false, &d, none), 3);
-    cr_assert_eq(launches(&be, true, &d, none), 4);
+    cr_assert_eq(launches(&be, true, &d, none), 5);
+    be.separate_lora = false;
+    for (int i = 0; i < 3; i++) /* P alone: nobody wants gradients */
+        d.g.lin[i].da = d.g.lin[i].db = gf_none;
+    cr_assert_eq(launches(&be, true, &d, none), 2);
     linear_device_free(&be, &d);
     linear_host_free(&h);
     device_close(&be);

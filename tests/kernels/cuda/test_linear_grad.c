@@ -84,11 +84,13 @@ Test(linear_grad, accidents_as_the_cpu_counts_them)
     static const linear_case c[] = {
         {{24, 40}, {3, 4}, 40, GF_F32, GF_F32, GF_F32, .len = {514, 3}, .filler = 3},
         {{24, 40}, {3, 4}, 40, GF_BF16, GF_F32, GF_F32, .len = {514, 3}, .filler = 3},
+        /* S's rows are aligned: P and dB in one pass */
+        {{24, 40}, {3, 4}, 40, GF_BF16, GF_F32, GF_F32, .len = {514, 3}, .filler = 3, .s_gap = 1},
     };
     gf_backend be, cpu;
     device_open(&be);
     open_cpu(&cpu);
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 3; i++)
         for (int a = 0; a < ACCIDENTS; a++)
             compare_accident(&be, &cpu, &c[i], a, a % 2 ? 24 : 40);
     gf_backend_close(&cpu);
@@ -268,11 +270,38 @@ Test(linear_grad, places_do_not_show)
         {{48, 16}, {16, 5}, 72, GF_BF16, GF_BF16, GF_BF16, .p = 0.1f, .len = {37, 1, 70}},
         {{40}, {64}, 72, GF_F32, GF_F32, GF_F32, .residual = true, .len = {7, 70}, .filler = 3},
         {{40}, {3}, 72, GF_F32, GF_F32, GF_F32, .p = 0.3f, .len = {7, 35, 1}, .filler = 3},
+        {{776, 264}, {16, 16}, 320, GF_BF16, GF_BF16, GF_BF16, .len = {37, 513, 2}, .filler = 24},
     };
     gf_backend be;
     device_open(&be);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         compare_places(&be, i, &c[i]);
+    device_close(&be);
+}
+
+/* dB is the same to the bit in a pass with P and in one of its own, which it has without dx. */
+Test(linear_grad, one_pass_or_two)
+{
+    static const linear_case c = {{1032, 72}, {24, 8},          264,        GF_BF16, GF_BF16,
+                                  GF_F32,     .len = {513, 65}, .filler = 6};
+    gf_backend be;
+    linear_host h;
+    linear_device one, two;
+    device_open(&be);
+    linear_host_make(&h, &c, REALS, 40);
+    linear_fill(h.s.t, REALS, 9, 3);
+    linear_device_make(&be, &one, &h);
+    linear_device_make(&be, &two, &h);
+    linear_device_backward(&be, &one);
+    DEVICE_OK(&be, gf_group_linear_bwd(&be, gf_none, two.p, two.dy.device.t, gf_none,
+                                       two.s.device.t, &two.g, &two.row.row, two.drop, &two.fixed));
+    linear_device_get(&be, &one);
+    linear_device_get(&be, &two);
+    for (int i = 0; i < 2; i++)
+        cr_assert(same_fixed(one.db[i].host.t, two.db[i].host.t), "db of %d", i);
+    linear_device_free(&be, &one);
+    linear_device_free(&be, &two);
+    linear_host_free(&h);
     device_close(&be);
 }
 

@@ -234,6 +234,9 @@ static void adapters(gf_dtype run, gf_dtype dx_type, int count, int64_t r, float
     DEVICE_OK(&be, gf_group_linear_fwd(&be, y, s, x, gf_none, &group, &row.row, drop));
     DEVICE_OK(&be,
               gf_group_linear_bwd(&be, dx, p_scratch, dy, x, s, &group, &row.row, drop, &fixed));
+    DEVICE_OK(
+        &be, /* without dx, dB has a pass over dy of its own */
+        gf_group_linear_bwd(&be, gf_none, p_scratch, dy, x, s, &group, &row.row, drop, &fixed));
     DEVICE_OK(&be, gf_wait(&be));
     device_unbind(&be, &row);
 }
