@@ -1,9 +1,10 @@
 /* test_models.c - models that share a device, at once or one after the other: a captured pass
- * belongs to one of them. What a model is refused for. */
+ * belongs to one of them. Odd widths, biases; what a model is refused for. */
 #include "support/device_case.h"
 
 #include "model/model.h"
 
+#include "host/model/made_model.h"
 #include "support/small_model.h"
 
 #define OTHER_CASE GRAFT_TESTS "/golden/cases/qwen2-bias"
@@ -76,6 +77,54 @@ Test(models, captured_passes_are_their_own)
     expect_losses(&one, first);
     close_net(&one);
     device_close(&be);
+}
+
+/* Bits of whatever lay there before: NaN in either type. */
+static void poison_scratch(net *n)
+{
+    const size_t bytes = n->arena.part[GF_PART_SCRATCH].size;
+    const size_t mark = gf_mark(&n->arena, GF_PART_SCRATCH);
+    const gf_tensor all =
+        gf_take(&n->arena, GF_PART_SCRATCH, "poison", GF_U8, (int64_t)bytes, 0, 0);
+    void *ones = malloc(bytes);
+    cr_assert(bytes && ones);
+    memset(ones, 0xFF, bytes);
+    DEVICE_OK(n->model.be, gf_upload(n->model.be, all, ones));
+    DEVICE_OK(n->model.be, gf_wait(n->model.be));
+    gf_release(&n->arena, GF_PART_SCRATCH, mark);
+    free(ones);
+}
+
+/* An odd F, whose padding no kernel but a product reads; biases on what is added to the residual
+ * stream, which is f32 whatever the run's precision is. */
+Test(models, an_odd_width_and_every_bias)
+{
+    gf_backend be, cpu;
+    net device, host;
+    gf_err err = {0};
+    float want[LENGTH], got[LENGTH];
+    char *dir = made_folder();
+    made_text(dir, "config.json",
+              "{\"model_type\": \"llama\", \"hidden_size\": 32, \"intermediate_size\": 45, "
+              "\"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"num_key_value_heads\": 2, "
+              "\"vocab_size\": 97, \"max_position_embeddings\": 64, \"attention_bias\": true, "
+              "\"mlp_bias\": true}");
+    made_weights(dir, (made_options){.dtype = GF_BF16});
+    device_open(&be);
+    cr_assert_eq(gf_backend_open_cpu(&cpu, 1, "auto", &err), GF_OK, "%s", err.text);
+    open_net(&device, &be, dir);
+    open_net(&host, &cpu, dir);
+    losses(&host, want);
+    poison_scratch(&device);
+    losses(&device, got);
+    for (int i = 0; i < LENGTH - 1; i++) /* some forty roundings of 2^-8 in logits below 1 */
+        cr_assert_float_eq(got[i], want[i], 0.03, "%d: %g, want %g", i, (double)got[i],
+                           (double)want[i]);
+    close_net(&device);
+    close_net(&host);
+    device_close(&be);
+    gf_backend_close(&cpu);
+    made_free(dir);
 }
 
 Test(models, a_width_that_is_refused)
