@@ -139,6 +139,15 @@ static gf_status open_device(gf_session *s, const gf_cuda_machine *m, gf_err *er
     return gf_backend_open_cuda(&s->backend, device, err);
 }
 
+/* What would be said for nothing. With --device auto they are for the case of a CPU. */
+static gf_status refuse_cpu_options(const gf_options *o, gf_err *err)
+{
+    if (o->given.isa || o->given.threads)
+        return gf_fail(err, GF_EARG, "--%s is for a CPU; leave it out with --device cuda",
+                       o->given.isa ? "isa" : "threads");
+    return GF_OK;
+}
+
 gf_status gf_session_backend(gf_session *s, gf_err *err)
 {
     char isa[64];
@@ -147,6 +156,8 @@ gf_status gf_session_backend(gf_session *s, gf_err *err)
         return GF_OK;
     if (s->o->device != GF_DEVICE_CPU)
         gf_cuda_look(&m);
+    if (s->o->device == GF_DEVICE_CUDA)
+        TRY(refuse_cpu_options(s->o, err));
     if (s->o->device == GF_DEVICE_CUDA || m.devices > 0)
         TRY(open_device(s, &m, err));
     else

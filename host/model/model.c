@@ -275,13 +275,14 @@ static gf_status check_widths(const gf_files *files, const gf_backend *be, gf_er
             "%s%s: the model is %lld wide (hidden_size); on a GPU graft runs multiples of 8: use "
             "--device cpu",
             files->path, files->is_gguf ? "" : "/config.json", (long long)D);
-    if (K % 8 == 0 && K <= 512)
+    const int most = be->cuda ? 256 : 512;
+    if (K % 8 == 0 && K <= most)
         return GF_OK;
     return gf_fail(
         err, GF_EMISSING,
-        "%s%s: attention heads are %lld wide (head_dim); graft runs multiples of 8 up to "
-        "512",
-        files->path, files->is_gguf ? "" : "/config.json", (long long)K);
+        "%s%s: attention heads are %lld wide (head_dim); graft runs multiples of 8 up to %d%s",
+        files->path, files->is_gguf ? "" : "/config.json", (long long)K, most,
+        be->cuda ? " on a GPU, up to 512 with --device cpu" : "");
 }
 
 gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *adapter,

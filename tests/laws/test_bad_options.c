@@ -26,6 +26,8 @@ Test(bad_options, options)
         {TRAIN "--overlength cut", {"--overlength", "cut", "truncate"}},
         {TRAIN "--precision fp16", {"--precision", "fp16", "bf16"}},
         {TRAIN "--device cuda", {"cuda"}},
+        {TRAIN "--device cuda --threads 2", {"--threads", "--device cuda"}},
+        {TRAIN "--isa plain --device cuda", {"--isa", "--device cuda"}},
         {TRAIN "--quantization nf4", {"nf4"}},
         {TRAIN "--optim lion", {"lion"}},
         {TRAIN "--use-dora", {"--use-dora"}},

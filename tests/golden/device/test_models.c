@@ -140,6 +140,11 @@ Test(models, a_width_that_is_refused)
     files.config.D = 36;
     cr_assert_eq(gf_model_open(&m, &files, NULL, &be, &arena, &opt, 0, true, &err), GF_EMISSING);
     cr_assert(strstr(err.text, "hidden_size") && strstr(err.text, "--device cpu"), "%s", err.text);
+    files.config.D = 32;
+    files.config.K = 264;
+    err = (gf_err){0};
+    cr_assert_eq(gf_model_open(&m, &files, NULL, &be, &arena, &opt, 0, true, &err), GF_EMISSING);
+    cr_assert(strstr(err.text, "head_dim") && strstr(err.text, "up to 256"), "%s", err.text);
     gf_files_close(&files);
     gf_backend_close(&be);
 }
