@@ -136,7 +136,8 @@ static gf_status open_device(gf_session *s, const gf_cuda_machine *m, gf_err *er
         if (s->comm)
             TRY(gf_comm_device(s->comm, m->devices, &device, err));
     }
-    return gf_backend_open_cuda(&s->backend, device, err);
+    const gf_status st = gf_backend_open_cuda(&s->backend, device, err);
+    return st == GF_ENOMEM ? GF_EFIT : st; /* a device that others fill, or a small one */
 }
 
 /* What would be said for nothing. With --device auto they are for the case of a CPU. */
