@@ -11,10 +11,6 @@
  * take the rest. Measured with `bench step` on SmolLM2-135M. */
 #define STEP_SHARE 0.7
 
-/* Program, libraries, tokenizer and tables: what graft does not take from its arena. Measured as
- * peak memory less the plan, over models from 0.1 to 135 million parameters. */
-#define RESERVE_BYTES (24ull << 20)
-
 typedef struct {
     const char *what; /* "a full row", "the run" */
     double flops;
@@ -35,9 +31,10 @@ static void print_memory(const gf_session *s, const gf_plan *p, const char *refu
     printf("  %-12s %s\n", "one block", gf_number_bytes(p->total).text);
     printf("  %-12s %s\n", s->backend.cuda ? "libraries" : "threads",
            gf_number_bytes(p->threads).text);
-    printf("  %-12s %s (program, libraries, tokenizer, data)\n", "reserve",
-           gf_number_bytes(RESERVE_BYTES).text);
-    printf("  %-12s %s\n", "in all", gf_number_bytes(p->total + p->threads + RESERVE_BYTES).text);
+    printf("  %-12s %s (%s)\n", "reserve", gf_number_bytes(gf_session_reserve(s)).text,
+           s->backend.cuda ? "driver, kernels, graphs" : "program, libraries, tokenizer, data");
+    printf("  %-12s %s\n", "in all",
+           gf_number_bytes(p->total + p->threads + gf_session_reserve(s)).text);
     const uint64_t limit = gf_session_limit(s);
     if (limit)
         printf("  %-12s %s besides the reserve: %s%s\n", "available",

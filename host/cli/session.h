@@ -60,7 +60,10 @@ gf_status gf_session_model(gf_session *s, gf_use use, int64_t row_tokens, int64_
 
 /* --precision, resolved: GF_F32 or GF_BF16; auto is the open backend's default. */
 gf_dtype gf_session_precision(const gf_session *s);
-/* --memory-limit, or what is free now where the open backend takes it from; 0: not known. */
+/* What a run takes besides its plan: of the host on a CPU, of the device on one. Bytes. */
+uint64_t gf_session_reserve(const gf_session *s);
+/* --memory-limit, or what is free now where the open backend takes it from, on a device less the
+ * reserve; 0: not known. */
 uint64_t gf_session_limit(const gf_session *s);
 
 /* Reads one conversation for the template: an array of messages, or an object with `messages` (and

@@ -79,6 +79,17 @@ static void pad(gf_row *r, int64_t C)
         r->host.index[i] = r->host.label[i] = -1;
 }
 
+/* Predicted tokens are rounded up to eighths of the room on a device: how many there are varies
+ * from row to row more than anything else, and the head is a small part of a pass. */
+static int64_t bucket_of_predicted(const gf_backend *be, const gf_row *r)
+{
+    if (r->predicted == 0 || !be->cuda)
+        return r->predicted;
+    const int64_t step = gf_row_bucket(be, (r->room + 7) / 8, r->room);
+    const int64_t up = (r->predicted + step - 1) / step * step;
+    return up < r->room ? up : r->room;
+}
+
 gf_status gf_row_ready(gf_model *m)
 {
     gf_row *r = &m->row;
@@ -87,7 +98,7 @@ gf_status gf_row_ready(gf_model *m)
     r->m = r->predicted;
     if (m->opt.use != GF_USE_GENERATE) { /* a graph for each bucket, not for each length */
         r->n = gf_row_bucket(be, r->n, r->room);
-        r->m = r->m ? gf_row_bucket(be, r->m, r->room) : 0;
+        r->m = bucket_of_predicted(be, r);
     }
     if (be->dry) /* the shape is all that counts */
         return GF_OK;
