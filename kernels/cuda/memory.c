@@ -242,22 +242,27 @@ static gf_status fetch(gf_backend *be, void *to, const void *from, size_t bytes)
     return GF_OK;
 }
 
+/* After a failure nobody waits for what was under way, and its places may be gone. */
+static gf_status or_none(gf_backend *be, gf_status st)
+{
+    if (st != GF_OK)
+        be->cuda->pinned.count = 0;
+    return st;
+}
+
 gf_status gf_cuda_fetch(gf_backend *be, void *to, const void *from, size_t bytes)
 {
     if (be->dry)
         return GF_OK;
     TRY(gf_cuda_ready_outside(be, "a download"));
-    return fetch(be, to, from, bytes);
+    return or_none(be, fetch(be, to, from, bytes));
 }
 
-gf_status gf_cuda_download(gf_backend *be, void *to, gf_tensor t)
+static gf_status download(gf_backend *be, void *to, gf_tensor t)
 {
     gf_cuda *c = be->cuda;
     const size_t width = (size_t)gf_row_bytes(t.dtype, gf_width(t));
     char *stage = NULL;
-    if (be->dry || gf_count(t) == 0)
-        return GF_OK;
-    TRY(gf_cuda_ready_outside(be, "a download"));
     if (!has_gaps(t))
         return fetch(be, to, t.data, width * (size_t)t.dim[0]);
     for (int64_t i = 0; i < t.dim[0];) {
@@ -280,6 +285,14 @@ gf_status gf_cuda_download(gf_backend *be, void *to, gf_tensor t)
         i += rows;
     }
     return GF_OK;
+}
+
+gf_status gf_cuda_download(gf_backend *be, void *to, gf_tensor t)
+{
+    if (be->dry || gf_count(t) == 0)
+        return GF_OK;
+    TRY(gf_cuda_ready_outside(be, "a download"));
+    return or_none(be, download(be, to, t));
 }
 
 gf_status gf_cuda_wait(gf_backend *be)
