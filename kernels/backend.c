@@ -93,6 +93,11 @@ gf_status gf_backend_open_cpu(gf_backend *be, int threads, const char *isa, gf_e
     return gf_pool_open(&be->pool, threads, err);
 }
 
+gf_status gf_backend_said(const gf_backend *be, gf_status st, gf_err *err)
+{
+    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", be->err.text);
+}
+
 void gf_backend_close(gf_backend *be)
 {
     if (!be)

@@ -2,17 +2,12 @@
  * graft/measure.h. */
 #include "graft/measure.h"
 
+#include "on_device.h"
+
 #include <time.h>
 
 #ifdef GRAFT_CUDA
 #include "cuda/measure.h"
-#define ON_DEVICE(call)                                                                            \
-    do {                                                                                           \
-        if (be->cuda)                                                                              \
-            return call;                                                                           \
-    } while (0)
-#else
-#define ON_DEVICE(call) (void)be
 #endif
 
 static double now(void)

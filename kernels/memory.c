@@ -1,22 +1,12 @@
 /* memory.c - a backend's memory and what the host sees of it: on a CPU plain memory, on a device
  * what kernels/cuda does. Contract: graft/ops.h. */
 #include "cpu.h"
+#include "on_device.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#ifdef GRAFT_CUDA
-#include "cuda/cuda.h"
-#define ON_DEVICE(call)                                                                            \
-    do {                                                                                           \
-        if (be->cuda)                                                                              \
-            return call;                                                                           \
-    } while (0)
-#else
-#define ON_DEVICE(call) (void)be
-#endif
 
 /* Alignment of an allocation: a huge page, so that the kernel can use them throughout. */
 #define HUGE_PAGE ((size_t)2 << 20)

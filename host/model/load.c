@@ -26,8 +26,7 @@ static gf_status load_rows(gf_model *m, gf_tensor t, const gf_entry *e, int64_t 
         gf_from_f32(t.dtype, s->held, s->wide, count);
         from = s->held;
     }
-    const gf_status st = gf_upload(m->be, gf_rows(t, first, rows), from);
-    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
+    return gf_backend_said(m->be, gf_upload(m->be, gf_rows(t, first, rows), from), err);
 }
 
 /* One weight, straight to its place where it is stored as it is held, else slice by slice. */

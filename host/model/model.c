@@ -216,7 +216,7 @@ static gf_status dry_run(gf_model *m, gf_err *err)
     m->row.predicted = most_predicted(m);
     const gf_status st = gf_model_run(m, m->opt.use == GF_USE_TRAIN);
     be->dry = false;
-    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", be->err.text);
+    return gf_backend_said(be, st, err);
 }
 
 static gf_status alloc_tables(gf_model *m, gf_err *err)
@@ -262,7 +262,7 @@ static gf_status open_host(gf_model *m, gf_err *err)
     for (int64_t i = 0; i < N; i++) /* ids are filled anew for every row */
         r->host.ids[i] = (int32_t)i;
     const gf_status st = gf_upload(m->be, r->iota, r->host.ids);
-    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
+    return gf_backend_said(m->be, st, err);
 }
 
 /* What the ops take (ops.c refuses the rest), said with the file's name. */

@@ -3,11 +3,6 @@
 
 #include <stdlib.h>
 
-static gf_status said(const gf_model *m, gf_status st, gf_err *err)
-{
-    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
-}
-
 static gf_status fetch_all(gf_space *s)
 {
     gf_model *m = s->model;
@@ -36,7 +31,7 @@ gf_status gf_space_open(gf_space *s, gf_model *m, bool fetch, gf_err *err)
     s->value = s->memory;
     s->m = state ? s->value + size : NULL;
     s->v = state ? s->m + size : NULL;
-    return fetch ? said(m, fetch_all(s), err) : GF_OK;
+    return fetch ? gf_backend_said(m->be, fetch_all(s), err) : GF_OK;
 }
 
 static gf_status push_all(gf_space *s)
@@ -52,7 +47,7 @@ static gf_status push_all(gf_space *s)
 
 gf_status gf_space_push(gf_space *s, gf_err *err)
 {
-    return said(s->model, push_all(s), err);
+    return gf_backend_said(s->model->be, push_all(s), err);
 }
 
 void gf_space_close(gf_space *s)

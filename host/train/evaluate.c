@@ -77,8 +77,7 @@ static gf_status evaluate_rows(gf_eval *sum, int64_t *nll, gf_model *m, gf_loade
             gf_status st = gf_model_run(m, false);
             if (st == GF_OK)
                 st = gf_model_losses(m);
-            if (st != GF_OK)
-                return gf_fail(err, st, "%s", m->be->err.text);
+            TRY(gf_backend_said(m->be, st, err));
             TRY(count_losses(sum, m, ld, r, err));
             if (nll)
                 share_losses(m, ld, r, nll);

@@ -113,8 +113,7 @@ gf_status gf_plan_epoch(double *flops, const gf_files *files, const gf_adapter *
         }
     }
     be->dry = false;
-    if (st != GF_OK)
-        gf_fail(err, st, "%s", be->err.text);
+    gf_backend_said(be, st, err);
     gf_model_close(&m);
     gf_arena_free(&arena);
     return st;

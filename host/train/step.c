@@ -79,7 +79,7 @@ static gf_status run_rows(gf_trainer *t, int64_t count[COUNTS], gf_err *err)
         count[TRAINED] += m->row.predicted;
     }
     count[STOP] = gf_stop_requested;
-    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
+    return gf_backend_said(m->be, st, err);
 }
 
 /* Adds up over the ranks what lies in the backend's memory. */
@@ -105,7 +105,7 @@ static gf_status reduce(gf_trainer *t, sums *s, gf_err *err)
     if (st == GF_OK)
         st = gf_wait(m->be);
     TRY(gf_comm_check(t->comm, err));
-    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
+    return gf_backend_said(m->be, st, err);
 }
 
 /* Rows and reduction; again at a coarser scale if the gradients are too large for the fine one. */
@@ -153,7 +153,7 @@ static gf_status update(gf_trainer *t, const sums *s, gf_step *out, gf_err *err)
     gf_status st = gf_adamw(m->be, m->value, m->m, m->v, m->grad, scale, &args);
     if (st == GF_OK)
         st = gf_model_tails(m);
-    return st == GF_OK ? GF_OK : gf_fail(err, st, "%s", m->be->err.text);
+    return gf_backend_said(m->be, st, err);
 }
 
 gf_status gf_train_step(gf_trainer *t, gf_step *out, bool *stop, gf_err *err)

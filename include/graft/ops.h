@@ -345,6 +345,9 @@ void *gf_backend_stream(const gf_backend *be); /* CUDA's, for host/comm; NULL on
 /* What a device's libraries chose that bits depend on, for run.json; "" on a CPU. */
 const char *gf_backend_note(const gf_backend *be);
 
+/* st, which an op or another call on be gave; of a failure err gets the text. */
+gf_status gf_backend_said(const gf_backend *be, gf_status st, gf_err *err);
+
 void gf_backend_close(gf_backend *be);
 int gf_backend_threads(const gf_backend *be);
 size_t gf_backend_scratch(const gf_backend *be); /* bytes that the backend holds by itself */
