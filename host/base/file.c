@@ -16,6 +16,9 @@
 /* Small writes are gathered up to this: large against a system call's cost, small against L2. */
 #define OUT_BUFFER (256 * 1024)
 
+/* Only whole blocks of zeros become holes: file systems hold them in pages of 4 KB and more. */
+#define HOLE_BLOCK ((size_t)64 * 1024)
+
 static gf_status fail_read(gf_err *err, const char *path)
 {
     return gf_fail(err, GF_EINPUT, "%s: %s", path, strerror(errno));
@@ -263,6 +266,8 @@ const char *gf_path_name(const char *path)
 struct gf_out {
     int fd; /* -1 once a write has failed and the temporary file is gone */
     char *path, *temporary;
+    bool sparse;
+    uint64_t at; /* bytes of the file so far, without those in the buffer */
     size_t used;
     char buffer[OUT_BUFFER];
 };
@@ -308,21 +313,64 @@ static void drop(gf_out *o)
     o->fd = -1;
 }
 
-static gf_status write_all(gf_out *o, const char *data, size_t size, gf_err *err)
+/* errno as the reason. */
+static gf_status fail_out(gf_out *o, gf_err *err)
 {
+    const gf_status st = fail_write(err, o->path);
+    drop(o);
+    return st;
+}
+
+static gf_status write_bytes(gf_out *o, const char *data, size_t size, gf_err *err)
+{
+    o->at += size;
     while (size) {
         const ssize_t n = write(o->fd, data, size);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0) {
-            const gf_status st = fail_write(err, o->path);
-            drop(o);
-            return st;
-        }
+        if (n <= 0)
+            return fail_out(o, err);
         data += n;
         size -= (size_t)n;
     }
     return GF_OK;
+}
+
+static bool is_zero(const char *data, size_t size)
+{
+    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+static gf_status skip_bytes(gf_out *o, size_t size, gf_err *err)
+{
+    o->at += size;
+    return lseek(o->fd, (off_t)size, SEEK_CUR) < 0 ? fail_out(o, err) : GF_OK;
+}
+
+/* Runs of bytes that are stored and of whole blocks that are not, in turn. */
+static gf_status write_sparse(gf_out *o, const char *data, size_t size, gf_err *err)
+{
+    while (size) {
+        size_t stored = 0, block = HOLE_BLOCK - o->at % HOLE_BLOCK, hole = 0;
+        while (stored < size && (block > size - stored || !is_zero(data + stored, block))) {
+            stored += block < size - stored ? block : size - stored;
+            block = HOLE_BLOCK;
+        }
+        TRY(write_bytes(o, data, stored, err));
+        for (; size - stored - hole >= block && is_zero(data + stored + hole, block);
+             block = HOLE_BLOCK)
+            hole += block;
+        if (hole > 0)
+            TRY(skip_bytes(o, hole, err));
+        data += stored + hole;
+        size -= stored + hole;
+    }
+    return GF_OK;
+}
+
+static gf_status write_all(gf_out *o, const char *data, size_t size, gf_err *err)
+{
+    return o->sparse ? write_sparse(o, data, size, err) : write_bytes(o, data, size, err);
 }
 
 static gf_status flush(gf_out *o, gf_err *err)
@@ -330,6 +378,11 @@ static gf_status flush(gf_out *o, gf_err *err)
     TRY(write_all(o, o->buffer, o->used, err));
     o->used = 0;
     return GF_OK;
+}
+
+void gf_out_sparse(gf_out *o)
+{
+    o->sparse = true;
 }
 
 gf_status gf_out_write(gf_out *o, const void *data, size_t size, gf_err *err)
@@ -363,6 +416,11 @@ gf_status gf_out_commit(gf_out *o, gf_err *err)
         goto out;
     }
     TRYG(flush(o, err));
+    /* A hole at the end counts only once the file has its length. */
+    if (o->sparse && ftruncate(o->fd, (off_t)o->at) != 0) {
+        st = fail_out(o, err);
+        goto out;
+    }
     if (fsync(o->fd) != 0 && errno != EINVAL) {
         st = fail_write(err, o->path);
         goto out;

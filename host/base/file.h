@@ -35,6 +35,9 @@ const char *gf_path_name(const char *path);
  * errors (a full disk) are GF_EIO with the path and the reason. */
 typedef struct gf_out gf_out;
 gf_status gf_out_open(gf_out **o, const char *path, gf_err *err);
+/* From now on long runs of zeros are not stored but left as holes, where the file system has them.
+ * What is read back is the same. */
+void gf_out_sparse(gf_out *o);
 gf_status gf_out_write(gf_out *o, const void *data, size_t size, gf_err *err);
 gf_status gf_out_commit(gf_out *o, gf_err *err); /* frees o, also on failure */
 void gf_out_cancel(gf_out *o);                   /* frees o; NULL is fine */

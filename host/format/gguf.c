@@ -9,8 +9,6 @@
 
 #define STRING_MAX (UINT64_C(1) << 30) /* bytes; llama.cpp's limits */
 #define ARRAY_MAX (UINT64_C(1) << 30)  /* elements */
-#define NAME_MAX_BYTES 63              /* of a tensor's name: llama.cpp keeps 64 with the NUL */
-#define ALIGNMENT 32                   /* of the data, where general.alignment is missing */
 
 /* ggml's type numbers: name, elements and bytes of a block, and graft's own type or -1. Numbers
  * that are missing here were withdrawn, or are newer than this table. */
@@ -43,6 +41,20 @@ static const ggml_type ggml_types[] = {
 /* Bytes of a value of each gf_kv_type; 0: not of fixed size. */
 static const uint8_t kv_size[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
 #define KV_TYPES (sizeof kv_size / sizeof kv_size[0])
+
+size_t gf_gguf_value_size(gf_kv_type type)
+{
+    return kv_size[type];
+}
+
+int gf_gguf_type_number(gf_dtype dtype)
+{
+    const int count = (int)(sizeof ggml_types / sizeof ggml_types[0]);
+    for (int i = 0; i < count; i++)
+        if (ggml_types[i].name && ggml_types[i].dtype == (int)dtype)
+            return i;
+    return -1;
+}
 
 typedef struct {
     const unsigned char *data;
@@ -239,7 +251,7 @@ static gf_status take_tensor(reader *r, gf_entry *e, uint64_t alignment, uint64_
     uint64_t elements = 0, offset = 0, padded = 0;
     uint32_t number = 0;
     TRY(take_name(r, &e->name, "a tensor's name"));
-    if (strlen(e->name) > NAME_MAX_BYTES)
+    if (strlen(e->name) > GF_GGUF_NAME_MAX)
         return fail_at(r, at, "a tensor's name of more than 63 bytes");
     TRY(take_dims(r, e, &elements));
     TRY(take_u32(r, &number, "a tensor's type"));
@@ -277,10 +289,11 @@ static gf_status take_tensors(reader *r, gf_gguf *g, uint64_t count)
     gf_source *s = &g->source;
     int64_t alignment = 0;
     uint64_t next = 0;
-    const gf_kv *kv = gf_gguf_find(g, "general.alignment");
+    const gf_kv *kv = gf_gguf_find(g, GF_GGUF_ALIGNMENT_KEY);
     if (kv && kv->type != GF_KV_U32)
         return gf_fail(r->err, GF_EINPUT, "%s: general.alignment: is not a u32", r->path);
-    TRY(gf_gguf_int(&alignment, g, "general.alignment", ALIGNMENT, 1, UINT32_MAX, r->err));
+    TRY(gf_gguf_int(&alignment, g, GF_GGUF_ALIGNMENT_KEY, GF_GGUF_ALIGNMENT, 1, UINT32_MAX,
+                    r->err));
     if (alignment & (alignment - 1))
         return gf_fail(r->err, GF_EINPUT, "%s: general.alignment: %lld is not a power of two",
                        r->path, (long long)alignment);

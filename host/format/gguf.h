@@ -39,6 +39,15 @@ typedef struct {
     gf_source source; /* dims reversed to Hugging Face order */
 } gf_gguf;
 
+#define GF_GGUF_ALIGNMENT_KEY "general.alignment"
+#define GF_GGUF_ALIGNMENT 32 /* of the data, where that key is missing */
+#define GF_GGUF_NAME_MAX 63  /* bytes of a tensor's name: llama.cpp keeps 64 with the NUL */
+
+/* Bytes of a value; 0: not of fixed size. */
+size_t gf_gguf_value_size(gf_kv_type type);
+/* The number by which files name a type; -1: GGUF has none for it. */
+int gf_gguf_type_number(gf_dtype dtype);
+
 /* Checks everything that llama.cpp's reader checks (FORMATS 6.1): magic, version, key and tensor
  * uniqueness, lengths, alignment, offsets equal to the padded running sum, data inside the file. */
 gf_status gf_gguf_open(gf_gguf *g, const char *path, gf_err *err);

@@ -134,6 +134,7 @@ gf_status gf_st_writer_open(gf_st_writer **out, const char *path, const gf_st_de
             (void *)(uintptr_t)decl); /* which only reads */
     TRYG(make_header(&header, w, decl, path, err));
     TRYG(gf_out_open(&w->out, path, err));
+    gf_out_sparse(w->out);
     const uint64_t n = header.len;
     TRYG(gf_out_write(w->out, &n, sizeof n, err));
     TRYG(gf_out_write(w->out, header.data, header.len, err));

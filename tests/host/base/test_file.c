@@ -129,6 +129,38 @@ Test(file, appears_complete)
     gf_buf_free(&big);
 }
 
+/* Runs of zeros of every length and place, in pieces of several sizes: what is read back is what
+ * was written, and a file that is mostly zeros takes little of the disk where it can have holes. */
+Test(file, zeros_become_holes)
+{
+    enum { SIZE = 3000000, RUNS = 40 };
+    static const size_t pieces[] = {SIZE, 700001, 1000};
+    static char data[SIZE];
+    uint32_t random = 1;
+    for (int i = 0; i < RUNS; i++) {
+        random = random * 1664525 + 1013904223; /* Numerical Recipes' */
+        const size_t at = random % SIZE;
+        memset(data + at, 'x', at + (size_t)i * 50 < SIZE ? (size_t)i * 50 : 1);
+    }
+    memset(data + SIZE - 200000, 0, 200000); /* a hole at the end */
+    for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
+        gf_out *o;
+        char *back = NULL;
+        size_t size = 0;
+        const char *path = scratch_path("holes");
+        cr_assert_eq(gf_out_open(&o, path, NULL), GF_OK);
+        gf_out_sparse(o);
+        for (size_t at = 0; at < SIZE; at += pieces[p]) {
+            const size_t n = SIZE - at < pieces[p] ? SIZE - at : pieces[p];
+            cr_assert_eq(gf_out_write(o, data + at, n, NULL), GF_OK);
+        }
+        cr_assert_eq(gf_out_commit(o, NULL), GF_OK);
+        cr_assert_eq(gf_file_read(path, &back, &size, NULL), GF_OK);
+        cr_expect(size == SIZE && memcmp(back, data, SIZE) == 0, "pieces of %zu", pieces[p]);
+        free(back);
+    }
+}
+
 Test(file, two_writers_and_cancel)
 {
     gf_out *a, *b;
