@@ -21,6 +21,7 @@ enum {
     EXPORT = 1 << GF_CMD_export,
     TOKENIZE = 1 << GF_CMD_tokenize,
     INFO = 1 << GF_CMD_info,
+    HELP = 1 << GF_CMD_help,
 };
 enum { LATER = GF_OPT_LATER, FREE = GF_OPT_FREE, AUTO = GF_OPT_AUTO, WORD = GF_OPT_WORD };
 
@@ -60,6 +61,16 @@ static size_t name_length(const char *name)
 {
     const size_t n = strlen(name);
     return n && name[n - 1] == '_' ? n - 1 : n;
+}
+
+gf_option_flag gf_option_written(const char *name)
+{
+    gf_option_flag flag;
+    snprintf(flag.text, sizeof flag.text, "--%.*s", (int)name_length(name), name);
+    for (char *c = flag.text; *c; c++)
+        if (*c == '_')
+            *c = '-';
+    return flag;
 }
 
 static char folded(char c)

@@ -65,6 +65,16 @@ static inline bool *gf_option_given(const gf_options *o, const gf_option *p)
     return (bool *)((char *)(uintptr_t)o + p->given);
 }
 
+/* "--lora-r" from "lora_r". */
+typedef struct {
+    char text[80];
+} gf_option_flag;
+gf_option_flag gf_option_written(const char *name);
+/* What stands for its value in help: "N", "PATH"; "" for a flag. */
+const char *gf_option_placeholder(const gf_option *p);
+/* Its help with choices, range and default, as one sentence. Appends to `text`. */
+gf_status gf_option_explain(gf_buf *text, const gf_option *p, gf_command c, gf_err *err);
+
 /* Is text the n bytes of name, a dash being an underscore? */
 bool gf_option_same(const char *name, const char *text, size_t n);
 

@@ -9,24 +9,6 @@
 #include "base/json.h"
 #include "cli/option_table.h"
 
-/* "--lora-r" from "lora_r", for messages. */
-typedef struct {
-    char text[80];
-} flag_name;
-
-static flag_name flag_of(const char *name)
-{
-    flag_name f;
-    snprintf(f.text, sizeof f.text, "--%s", name);
-    size_t n = strlen(f.text);
-    if (n && f.text[n - 1] == '_')
-        f.text[n - 1] = 0;
-    for (char *c = f.text; *c; c++)
-        if (*c == '_')
-            *c = '-';
-    return f;
-}
-
 void gf_options_free(gf_options *o)
 {
     const gf_option *p;
@@ -98,7 +80,8 @@ static gf_status unknown_option(const line *l, const char *name, size_t n, gf_er
     }
     const gf_option *near = gf_option_nearest(name, n, l->o->command);
     return gf_fail(err, GF_EARG, "unknown option --%.*s; the nearest is %s (`graft %s --help`)",
-                   n > 80 ? 80 : (int)n, name, near ? flag_of(near->name).text : "--help", command);
+                   n > 80 ? 80 : (int)n, name, near ? gf_option_written(near->name).text : "--help",
+                   command);
 }
 
 static bool is_true_or_false(const char *s)
@@ -128,7 +111,7 @@ static gf_status parse_option(line *l, gf_err *err)
     const gf_option *p = gf_option_find(name, n, l->o->command);
     if (!p)
         return unknown_option(l, name, n, err);
-    const flag_name where = flag_of(p->name);
+    const gf_option_flag where = gf_option_written(p->name);
     const char *text = name[n] == '=' ? name + n + 1 : take_value(l, p);
     if (!text && p->kind == GF_OPT_FLAG)
         text = "true";
@@ -312,7 +295,7 @@ static gf_status check_required(const gf_options *o, gf_err *err)
         const size_t used = strlen(names);
         if ((p->required & 1u << o->command) && !*gf_option_given(o, p))
             snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "",
-                     flag_of(p->name).text);
+                     gf_option_written(p->name).text);
     }
     if (names[0])
         return gf_fail(err, GF_EARG, "`graft %s` needs %s (`graft %s --help`)",
@@ -346,12 +329,13 @@ static gf_status check_groups(const gf_options *o, gf_err *err)
                 continue;
             const size_t used = strlen(names);
             snprintf(names + used, sizeof names - used, "%s%s", used ? " or " : "",
-                     flag_of(name).text);
+                     gf_option_written(name).text);
             if (!*gf_option_given(o, p))
                 continue;
             if (first)
                 return gf_fail(err, GF_EARG, "%s and %s exclude each other",
-                               flag_of(first->name).text, flag_of(p->name).text);
+                               gf_option_written(first->name).text,
+                               gf_option_written(p->name).text);
             first = p;
         }
         if (groups[g].needed && !first)
@@ -408,7 +392,7 @@ static gf_status find_command(gf_options *o, const char *name, gf_err *err)
 {
     if (!strcmp(name, "--version")) {
         o->version = true;
-    } else if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+    } else if (!strcmp(name, "--help") || !strcmp(name, "-h")) {
         o->help = o->no_command = true;
     } else {
         o->command = gf_command_find(name);

@@ -22,7 +22,8 @@
     X(info, true, "what is in a model, an adapter or a checkpoint; what this machine has")         \
     X(sweep, false, "many adapters in one pass")                                                   \
     X(verify, false, "replay a run's step and compare the bits")                                   \
-    X(doctor, false, "what is missing here")
+    X(doctor, false, "what is missing here")                                                       \
+    X(help, true, "these texts, man pages, and completion for shells")
 
 typedef enum {
 #define X(name, here, help) GF_CMD_##name,
@@ -38,6 +39,7 @@ typedef enum { GF_DTYPE_BASE, GF_DTYPE_F32, GF_DTYPE_F16, GF_DTYPE_BF16 } gf_opt
 typedef enum { GF_PRECISION_AUTO, GF_PRECISION_FP32, GF_PRECISION_BF16 } gf_opt_precision;
 typedef enum { GF_CKPT_AUTO, GF_CKPT_CHEAP } gf_opt_checkpointing;
 typedef enum { GF_DEVICE_AUTO, GF_DEVICE_CPU, GF_DEVICE_CUDA } gf_opt_device;
+typedef enum { GF_HELP_TEXT, GF_HELP_MAN, GF_HELP_MARKDOWN, GF_HELP_BASH, GF_HELP_ZSH } gf_opt_help;
 typedef enum { GF_ISA_AUTO, GF_ISA_AVX512, GF_ISA_AVX2, GF_ISA_PLAIN } gf_opt_isa;
 
 typedef struct {

@@ -29,24 +29,24 @@ static gf_status wrapped(gf_buf *out, const char *text, int at, gf_err *err)
     return GF_OK;
 }
 
-static const char *placeholder(const gf_option *p)
+const char *gf_option_placeholder(const gf_option *p)
 {
     switch (p->kind) {
     case GF_OPT_PATH:
     case GF_OPT_LIST:
-        return " PATH";
+        return "PATH";
     case GF_OPT_TEXT:
-        return " TEXT";
+        return "TEXT";
     case GF_OPT_INT:
-        return " N";
+        return "N";
     case GF_OPT_REAL:
-        return " X";
+        return "X";
     case GF_OPT_SIZE:
-        return " BYTES";
+        return "BYTES";
     case GF_OPT_CHOICE:
-        return " CHOICE";
+        return "CHOICE";
     case GF_OPT_RESUME:
-        return " [CHECKPOINT]";
+        return "[CHECKPOINT]";
     case GF_OPT_FLAG:
         return "";
     }
@@ -64,29 +64,32 @@ static gf_status describe_choices(gf_buf *text, const gf_option *p, gf_err *err)
     return GF_OK;
 }
 
+gf_status gf_option_explain(gf_buf *text, const gf_option *p, gf_command c, gf_err *err)
+{
+    TRY(gf_buf_str(text, p->help, err));
+    if (p->kind == GF_OPT_CHOICE)
+        TRY(describe_choices(text, p, err));
+    else if (p->range)
+        TRY(gf_buf_printf(text, err, "; in %s%s", p->range,
+                          p->notes & GF_OPT_AUTO ? " or auto" : ""));
+    if (p->required & 1u << c)
+        return gf_buf_str(text, "; required", err);
+    if (p->notes & GF_OPT_LATER)
+        return gf_buf_str(text, "; not in this version", err);
+    return p->preset ? gf_buf_printf(text, err, "; default %s", p->preset) : GF_OK;
+}
+
 static gf_status describe(gf_buf *out, const gf_option *p, gf_command c, gf_err *err)
 {
     gf_status st = GF_OK;
     gf_buf text = {0};
     char head[96];
-    int n = snprintf(head, sizeof head, "  %s%s%s", p->notes & GF_OPT_WORD ? "[--" : "--", p->name,
-                     p->notes & GF_OPT_WORD ? "]" : "");
-    n -= head[n - 1] == '_';
-    for (int i = 0; i < n; i++)
-        head[i] = head[i] == '_' ? '-' : head[i];
-    n += snprintf(head + n, sizeof head - (size_t)n, "%s", placeholder(p));
-    TRYG(gf_buf_str(&text, p->help, err));
-    if (p->kind == GF_OPT_CHOICE)
-        TRYG(describe_choices(&text, p, err));
-    else if (p->range)
-        TRYG(gf_buf_printf(&text, err, "; in %s%s", p->range,
-                           p->notes & GF_OPT_AUTO ? " or auto" : ""));
-    if (p->required & 1u << c)
-        TRYG(gf_buf_str(&text, "; required", err));
-    else if (p->notes & GF_OPT_LATER)
-        TRYG(gf_buf_str(&text, "; not in this version", err));
-    else if (p->preset)
-        TRYG(gf_buf_printf(&text, err, "; default %s", p->preset));
+    const bool word = p->notes & GF_OPT_WORD;
+    const char *value = gf_option_placeholder(p);
+    const int n =
+        snprintf(head, sizeof head, "  %s%s%s%s%s", word ? "[" : "",
+                 gf_option_written(p->name).text, word ? "]" : "", *value ? " " : "", value);
+    TRYG(gf_option_explain(&text, p, c, err));
     TRYG(gf_buf_printf(out, err, "%s%*s", head, n < INDENT ? INDENT - n : 2, ""));
     TRYG(wrapped(out, text.data, n < INDENT ? INDENT : n + 2, err));
     TRYG(gf_buf_str(out, "\n", err));
