@@ -26,6 +26,14 @@ static gf_status fail_crypto(gf_err *err)
     return gf_fail(err, GF_EMISSING, "libcrypto has no SHA-256 here");
 }
 
+uint64_t gf_hash_fast(uint64_t h, const void *data, size_t size)
+{
+    const unsigned char *p = data;
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ p[i]) * 0x100000001b3u; /* FNV's prime */
+    return h;
+}
+
 gf_status gf_hash_bytes(gf_sha256 *out, const void *data, size_t size, gf_err *err)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];

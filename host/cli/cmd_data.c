@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/data_report.h"
+#include "cli/inputs.h"
 #include "cli/session.h"
 #include "train/split.h"
 
@@ -78,8 +79,10 @@ static gf_status show(const gf_dataset *d, const gf_session *s, gf_err *err)
 {
     static const marks brackets = {"[[", "]]"}, green = {"\x1b[32m", "\x1b[0m"};
     const marks m = isatty(STDOUT_FILENO) && !getenv("NO_COLOR") ? green : brackets;
-    for (int64_t i = 0; i < d->count && i < s->o->show; i++)
-        TRY(show_example(&d->example[i], i, s->tokenizer, m, err));
+    for (int64_t i = 0; i < d->count && i < s->o->show; i++) {
+        const gf_example e = gf_dataset_at(d, i);
+        TRY(show_example(&e, i, s->tokenizer, m, err));
+    }
     return GF_OK;
 }
 
@@ -114,11 +117,15 @@ static gf_status report(const gf_options *o, const gf_dataset *d, const char *na
 gf_status gf_cmd_data(const gf_options *o, gf_err *err)
 {
     gf_session s;
+    double *weight = NULL;
     gf_dataset data = {0}, eval = {0};
     gf_buf out = {0};
     gf_status st = GF_OK;
     gf_session_start(&s, o);
+    TRYG(gf_inputs_weights(&weight, o, err));
     TRYG(load(&s, &o->data, &data, err));
+    if (weight)
+        TRYG(gf_dataset_weigh(&data, weight, data.source_count, err));
     TRYG(load(&s, &o->eval_data, &eval, err));
     if (o->eval_split > 0)
         TRYG(gf_split(&data, &eval, o->eval_split, (uint64_t)o->seed, err));
@@ -131,6 +138,7 @@ gf_status gf_cmd_data(const gf_options *o, gf_err *err)
         TRYG(show(&data, &s, err));
     fwrite(out.data ? out.data : "", 1, out.len, stdout);
 out:
+    free(weight);
     gf_dataset_free(&data);
     gf_dataset_free(&eval);
     gf_buf_free(&out);

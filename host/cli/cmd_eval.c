@@ -20,7 +20,7 @@ static gf_status write_per_example(const gf_dataset *data, const double *nll, co
         TRYG(gf_buf_printf(&text, err, "{\"index\":%lld,\"nll\":", (long long)i));
         TRYG(gf_json_number(&text, nll[i], err));
         TRYG(gf_buf_printf(&text, err, ",\"trained_tokens\":%lld}\n",
-                           (long long)data->example[i].trained));
+                           (long long)data->entry[i].trained));
     }
     TRYG(gf_file_write(path, text.data ? text.data : "", text.len, err));
 out:
@@ -63,9 +63,8 @@ static gf_status report(const gf_options *o, const gf_eval *e, gf_err *err)
 static gf_status open_model(gf_session *s, const gf_dataset *data, gf_err *err)
 {
     const gf_dataset none = {0};
-    int64_t tokens = 0;
-    for (int64_t i = 0; i < data->count; i++)
-        tokens += data->example[i].length;
+    int64_t tokens, trained;
+    gf_dataset_tokens(data, &tokens, &trained);
     gf_plan plan;
     TRY(gf_session_adapter(s, err));
     TRY(gf_session_backend(s, err));

@@ -76,17 +76,16 @@ static gf_status plan_run(gf_session *s, gf_plan *p, work *w, gf_model_options *
     gf_loader ld = {0};
     gf_status st = GF_OK;
     TRYG(gf_inputs_data(s, &data, &eval, err));
-    const gf_train_options t = gf_inputs_training(o, data.count);
+    const gf_train_options t = gf_inputs_training(o, gf_dataset_epoch(&data));
     TRYG(gf_loader_open(&ld, &data, t.batch, t.seed, t.shuffle, 0, 1, err));
     const int64_t per_epoch = ld.steps_per_epoch;
     const int64_t most =
         gf_loader_most_tokens(&ld, t.schedule.total < per_epoch ? t.schedule.total : per_epoch);
     TRYG(choose(s, p, opt, o->row_tokens, gf_inputs_longest(&data, &eval), most, refusal, err));
     double flops;
-    int64_t tokens = 0;
+    int64_t tokens, trained;
     TRYG(gf_plan_epoch(&flops, &s->files, &s->adapter, &s->backend, opt, &ld, err));
-    for (int64_t i = 0; i < data.count; i++)
-        tokens += data.example[i].length;
+    gf_dataset_tokens(&data, &tokens, &trained);
     const double epochs = (double)t.schedule.total / (double)per_epoch;
     *w = (work){.what = "the run",
                 .flops = flops * epochs,

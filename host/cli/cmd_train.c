@@ -123,7 +123,7 @@ static gf_status open_inputs(run *r, gf_err *err)
     TRY(gf_session_backend(s, err));
     TRY(gf_inputs_data(s, &r->data, &r->eval, err));
     TRY(gf_record_identity(s, &r->identity, err));
-    r->t.opt = gf_inputs_training(r->o, r->data.count);
+    r->t.opt = gf_inputs_training(r->o, gf_dataset_epoch(&r->data));
     r->t.opt.identity = r->identity.data;
     return GF_OK;
 }
@@ -179,11 +179,8 @@ static void report_start(const run *r)
 {
     const gf_plan *p = &r->plan;
     const gf_loader *ld = &r->t.loader;
-    int64_t tokens = 0, trained = 0;
-    for (int64_t i = 0; i < r->data.count; i++) {
-        tokens += r->data.example[i].length;
-        trained += r->data.example[i].trained;
-    }
+    int64_t tokens, trained;
+    gf_dataset_tokens(&r->data, &tokens, &trained);
     fprintf(stderr, "graft: %s: %lld examples, %s tokens, %s trained; %lld step%s of %lld\n",
             r->o->data.item[0], (long long)r->data.count, gf_number_count(tokens).text,
             gf_number_count(trained).text, (long long)r->t.opt.schedule.total,

@@ -11,10 +11,11 @@ typedef struct {
     int64_t max_length;
     int64_t over; /* examples longer than max_length that are still in the set */
     int64_t dropped, truncated;
-    int64_t duplicates;                     /* examples with ids and labels of an earlier one */
-    int64_t no_end_token, prefix_mismatch;  /* turns, see gf_dataset */
-    const gf_example *longest;              /* NULL if there is none */
-    const gf_example *duplicate, *original; /* the first such pair, or NULL */
+    int64_t duplicates;                    /* examples with ids and labels of an earlier one */
+    int64_t no_end_token, prefix_mismatch; /* turns, see gf_dataset */
+    const gf_dataset *data;
+    int64_t longest;             /* its number; -1 if there is none, as below */
+    int64_t duplicate, original; /* the first such pair */
 } gf_data_report;
 
 /* The report points into `d`. */

@@ -221,21 +221,68 @@ gf_status gf_inputs_adapter(gf_session *s, gf_err *err)
 
 /* ---- data, model, training --------------------------------------------------------- */
 
+gf_status gf_inputs_weights(double **weight, const gf_options *o, gf_err *err)
+{
+    double *w = NULL;
+    char **item = NULL;
+    int count = 0;
+    gf_status st = GF_OK;
+    *weight = NULL;
+    if (!o->data_weights)
+        return GF_OK;
+    TRYG(split_list(&item, &count, o->data_weights, "data-weights", err));
+    if (count != o->data.count) {
+        st = gf_fail(err, GF_EARG, "--data-weights %s: want %d number%s, one for each --data file",
+                     o->data_weights, o->data.count, o->data.count == 1 ? "" : "s");
+        goto out;
+    }
+    w = gf_alloc((size_t)count, sizeof *w, err);
+    if (!w) {
+        st = GF_ENOMEM;
+        goto out;
+    }
+    for (int i = 0; i < count; i++) {
+        char *end;
+        w[i] = strtod(item[i], &end);
+        if (*end || !(w[i] > 0 && w[i] <= 1000)) { /* more can only be a slip */
+            st =
+                gf_fail(err, GF_EARG, "--data-weights %s: %s is not a number above 0, at most 1000",
+                        o->data_weights, item[i]);
+            goto out;
+        }
+    }
+    *weight = w;
+    w = NULL;
+out:
+    for (int i = 0; i < count; i++)
+        free(item[i]);
+    free(item);
+    free(w);
+    return st;
+}
+
 gf_status gf_inputs_data(gf_session *s, gf_dataset *data, gf_dataset *eval, gf_err *err)
 {
     const gf_options *o = s->o;
     gf_data_options opt;
+    double *weight;
+    gf_status st = GF_OK;
     if (o->eval_data.count && o->eval_split > 0)
         return gf_fail(err, GF_EARG, "--eval-data and --eval-split exclude each other");
-    TRY(gf_session_data_options(s, &opt, err));
-    TRY(gf_dataset_load(data, o->data.item, o->data.count, &opt, err));
+    TRY(gf_inputs_weights(&weight, o, err));
+    TRYG(gf_session_data_options(s, &opt, err));
+    TRYG(gf_dataset_load(data, o->data.item, o->data.count, &opt, err));
     if (o->eval_data.count)
-        TRY(gf_dataset_load(eval, o->eval_data.item, o->eval_data.count, &opt, err));
+        TRYG(gf_dataset_load(eval, o->eval_data.item, o->eval_data.count, &opt, err));
     else if (o->eval_split > 0)
-        TRY(gf_split(data, eval, o->eval_split, (uint64_t)o->seed, err));
+        TRYG(gf_split(data, eval, o->eval_split, (uint64_t)o->seed, err));
+    if (weight)
+        TRYG(gf_dataset_weigh(data, weight, data->source_count, err));
     if (data->count == 0)
-        return gf_fail(err, GF_EINPUT, "%s: no example is left to train on", o->data.item[0]);
-    return GF_OK;
+        st = gf_fail(err, GF_EINPUT, "%s: no example is left to train on", o->data.item[0]);
+out:
+    free(weight);
+    return st;
 }
 
 gf_model_options gf_inputs_model(const gf_session *s)
@@ -281,10 +328,6 @@ void gf_inputs_say_overlength(const char *name, const gf_dataset *data)
 
 int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval)
 {
-    int64_t longest = 0;
-    for (int64_t i = 0; i < data->count; i++)
-        longest = data->example[i].length > longest ? data->example[i].length : longest;
-    for (int64_t i = 0; i < eval->count; i++)
-        longest = eval->example[i].length > longest ? eval->example[i].length : longest;
-    return longest;
+    const int64_t a = gf_dataset_longest(data), b = gf_dataset_longest(eval);
+    return a > b ? a : b;
 }

@@ -10,6 +10,9 @@
  * targets an option must not contradict (GF_EARG). */
 gf_status gf_inputs_adapter(gf_session *s, gf_err *err);
 
+/* --data-weights as numbers, one for each --data; NULL if not given. The caller frees them. */
+gf_status gf_inputs_weights(double **weight, const gf_options *o, gf_err *err);
+
 /* --data, and --eval-data or --eval-split (then eval->count > 0). */
 gf_status gf_inputs_data(gf_session *s, gf_dataset *data, gf_dataset *eval, gf_err *err);
 

@@ -380,6 +380,7 @@ gf_status gf_conversation_example(const gf_record *r)
     }
     TRYG(gf_record_tokens(r, &c.t));
     TRYG(label(&c));
+    r->e->text = gf_loose_hash(c.whole.data, c.whole.len);
     if (r->rendered != NULL)
         TRYG(gf_buf_add(r->rendered, c.whole.data, c.whole.len, r->err));
 out:

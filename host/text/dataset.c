@@ -106,6 +106,8 @@ gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *json,
         free_example(e);
     else
         count_trained(e);
+    if (st == GF_OK && e->text == 0) /* records of ids */
+        e->text = gf_loose_hash((const char *)e->ids, (size_t)e->length * sizeof *e->ids);
     return st;
 }
 
@@ -147,10 +149,12 @@ static gf_status limit_length(loading *l, gf_example *e, bool *keep, gf_err *err
         e->length = max;
         count_trained(e);
         l->d->truncated++;
+        l->d->source[l->d->source_count - 1].truncated++;
         return GF_OK;
     case GF_OVERLENGTH_DROP:
         *keep = false;
         l->d->dropped++;
+        l->d->source[l->d->source_count - 1].dropped++;
         return GF_OK;
     default:
         return gf_fail(err, GF_EINPUT,
@@ -158,20 +162,6 @@ static gf_status limit_length(loading *l, gf_example *e, bool *keep, gf_err *err
                        "use --overlength truncate or drop",
                        e->file, (long long)e->line, (long long)e->length, (long long)max);
     }
-}
-
-static gf_status append(gf_dataset *d, const gf_example *e, gf_err *err)
-{
-    if (d->count == d->cap) {
-        const int64_t cap = d->cap == 0 ? 64 : d->cap * 2;
-        gf_example *p = gf_realloc(d->example, (size_t)cap, sizeof *p, err);
-        if (p == NULL)
-            return GF_ENOMEM;
-        d->example = p;
-        d->cap = cap;
-    }
-    d->example[d->count++] = *e;
-    return GF_OK;
 }
 
 static gf_status load_record(void *ctx, cJSON *json, int64_t line, gf_err *err)
@@ -191,28 +181,23 @@ static gf_status load_record(void *ctx, cJSON *json, int64_t line, gf_err *err)
             err, GF_EINPUT, "%s:%lld: the example has no trained token%s", l->file, (long long)line,
             l->opt.max_length > 0 && e.length == l->opt.max_length ? " within --max-length" : "");
     if (st == GF_OK && keep)
-        st = append(l->d, &e, err);
-    if (st != GF_OK || !keep)
-        free_example(&e);
+        st = gf_dataset_add(l->d, &e, err);
+    free_example(&e);
     return st;
 }
 
 static gf_status load_file(gf_dataset *d, const char *path, const gf_data_options *opt, gf_err *err)
 {
-    char **files = gf_realloc(d->files, (size_t)d->file_count + 1, sizeof *files, err);
-    if (files == NULL)
-        return GF_ENOMEM;
-    d->files = files;
-    files[d->file_count] = gf_strdup(path, err);
-    if (files[d->file_count] == NULL)
-        return GF_ENOMEM;
+    TRY(gf_dataset_add_file(d, path, err));
+    const int source = d->source_count - 1;
     loading l = {.d = d,
                  .opt = *opt,
                  .automatic = opt->format == GF_DATA_AUTO,
-                 .file = files[d->file_count++]};
+                 .file = d->source[source].path};
     TRY(gf_records_read(path, load_record, &l, err));
     if (l.records == 0)
         return gf_fail(err, GF_EINPUT, "%s: the file holds no record", path);
+    d->source[source].format = l.opt.format;
     return GF_OK;
 }
 
@@ -221,16 +206,5 @@ gf_status gf_dataset_load(gf_dataset *d, char *const *files, int count, const gf
 {
     for (int i = 0; i < count; i++)
         TRY(load_file(d, files[i], opt, err));
-    return GF_OK;
-}
-
-void gf_dataset_free(gf_dataset *d)
-{
-    for (int64_t i = 0; i < d->count; i++)
-        free_example(&d->example[i]);
-    free(d->example);
-    for (int i = 0; i < d->file_count; i++)
-        free(d->files[i]);
-    free(d->files);
-    *d = (gf_dataset){0};
+    return d->store == NULL ? GF_OK : gf_token_store_seal(d->store, err);
 }

@@ -3,6 +3,7 @@
 #define GRAFT_HOST_TEXT_DATASET_H
 
 #include "text/template.h"
+#include "text/token_store.h"
 #include "text/tokenizer.h"
 
 typedef enum {
@@ -37,18 +38,38 @@ typedef struct {
     int64_t length, trained; /* trained: labels != -100 other than label 0 */
     const char *file;        /* where it stands; not owned by the example */
     int64_t line;            /* 1-based; for a .json array the line on which the element starts */
+    uint64_t text; /* gf_loose_hash of what was tokenized, of the ids if there is no text */
 } gf_example;
 
+/* What lies in memory of each example; its tokens are in the store. */
 typedef struct {
-    gf_example *example;
+    int64_t at; /* gf_token_store_at */
+    uint64_t text;
+    int32_t length, trained, line, source;
+} gf_data_entry;
+
+/* One of the files that a data set was read from. */
+typedef struct {
+    char *path;
+    double weight;              /* share of its examples in an epoch, see below */
+    int64_t examples;           /* of it in the data set */
+    int64_t dropped, truncated; /* over max_length, as asked for */
+    gf_data_format format;      /* what the records are */
+} gf_data_file;
+
+typedef struct {
+    gf_data_entry *entry;
     int64_t count, cap;
+    gf_token_store *store;
+    gf_data_file *source;
+    int source_count;
+    bool borrows;               /* store and sources are another data set's, which lives longer */
+    bool weighted;              /* a source's weight is not 1 */
     int64_t dropped, truncated; /* over max_length, as asked for */
     int64_t prefix_mismatch; /* trained turns whose prompt, or which themselves, the whole renders
                               * differently, as templates do that drop earlier reasoning */
     int64_t no_end_token;    /* trained turns without a control token at their end */
     int64_t trained_turns;   /* of conversations */
-    char **files;
-    int file_count;
 } gf_dataset;
 
 /* Reads every file (.json: array or one object; .jsonl: one object a line, empty lines skipped) and
@@ -59,6 +80,30 @@ typedef struct {
 gf_status gf_dataset_load(gf_dataset *d, char *const *files, int count, const gf_data_options *opt,
                           gf_err *err);
 void gf_dataset_free(gf_dataset *d);
+
+/* A view of example i in [0, count): valid as long as the data set. */
+gf_example gf_dataset_at(const gf_dataset *d, int64_t i);
+/* For data sets made by hand: a file's name, and an example of the file named last; after the last
+ * one gf_token_store_seal(d->store). */
+gf_status gf_dataset_add_file(gf_dataset *d, const char *path, gf_err *err);
+gf_status gf_dataset_add(gf_dataset *d, const gf_example *e, gf_err *err);
+
+/* Weights of the sources, in their order, each > 0: an epoch takes round(weight * examples) of a
+ * source's examples, at least one: all of them as often as that number holds their count, and a
+ * draw without replacement, anew in each epoch, for the rest. GF_EARG: not `count` sources. */
+gf_status gf_dataset_weigh(gf_dataset *d, const double *weight, int count, gf_err *err);
+/* Examples that an epoch takes of n with this weight. */
+int64_t gf_dataset_share(double weight, int64_t n);
+/* Examples of an epoch of the whole. */
+int64_t gf_dataset_epoch(const gf_dataset *d);
+/* Tokens of an epoch: all, and trained ones; with weights as the shares have them on average. */
+void gf_dataset_tokens(const gf_dataset *d, int64_t *tokens, int64_t *trained);
+/* Tokens of the longest example; 0: there is none. */
+int64_t gf_dataset_longest(const gf_dataset *d);
+
+/* A hash that texts share which differ only in case and white space. Not UTF-8 is taken as bytes.
+ */
+uint64_t gf_loose_hash(const char *text, size_t size);
 
 /* One conversation (array of messages, or object with "messages" and perhaps "tools",
  * "chat_template_kwargs") or other record of the formats above, to one example; for `graft

@@ -126,6 +126,7 @@ gf_status gf_text_example(const gf_record *r, bool guanaco)
         drop_second_bos(r, &t);
     TRYG(end_text(r, &t, n));
     TRYG(gf_record_tokens(r, &t));
+    r->e->text = gf_loose_hash(s, n);
     if (guanaco && r->opt->train_on != GF_TRAIN_ALL) {
         label_answers(r, s, &t);
         if (t.count > 0 && t.id[t.count - 1] == gf_tokenizer_eos(r->opt->tokenizer))

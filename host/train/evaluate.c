@@ -12,8 +12,8 @@ void gf_fill_row(gf_model *m, const gf_loader *ld, int64_t row)
 {
     gf_row_start(m);
     for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
-        const gf_example *e = &ld->data->example[ld->pick[i]];
-        gf_row_add(m, e->ids, e->labels, e->length, (uint64_t)ld->pick[i]);
+        const gf_example e = gf_dataset_at(ld->data, ld->pick[i]);
+        gf_row_add(m, e.ids, e.labels, e.length, (uint64_t)ld->pick[i]);
     }
 }
 
@@ -44,7 +44,7 @@ static void share_losses(const gf_model *m, const gf_loader *ld, int64_t row, in
     int64_t at = 0;
     for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
         const int64_t example = ld->pick[i];
-        for (int64_t t = 0; t < ld->data->example[example].trained; t++)
+        for (int64_t t = 0; t < ld->data->entry[example].trained; t++)
             nll[example] += llrint((double)loss[at++] * GF_LOSS_SCALE);
     }
 }
@@ -58,12 +58,12 @@ static gf_status count_losses(gf_eval *sum, gf_model *m, const gf_loader *ld, in
     if (gf_add_losses(m, &sum->loss, &sum->correct, NULL) == GF_OK)
         return GF_OK;
     for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
-        const gf_example *e = &ld->data->example[ld->pick[i]];
-        for (int64_t t = 0; t < e->trained; t++)
+        const gf_example e = gf_dataset_at(ld->data, ld->pick[i]);
+        for (int64_t t = 0; t < e.trained; t++)
             if (!is_countable(nll[at++]))
                 return gf_fail(err, GF_ENUMERIC,
-                               "the loss of a token is not finite, example %s:%lld", e->file,
-                               (long long)e->line);
+                               "the loss of a token is not finite, example %s:%lld", e.file,
+                               (long long)e.line);
     }
     return gf_fail(err, GF_ENUMERIC, "the loss of a token is not finite");
 }

@@ -16,13 +16,18 @@ gf_status gf_loader_open(gf_loader *ld, const gf_dataset *data, int64_t batch, u
                       .shuffle = shuffle,
                       .rank = rank,
                       .ranks = ranks,
-                      .steps_per_epoch = (data->count + batch - 1) / batch,
+                      .count = gf_dataset_epoch(data),
                       .epoch = -1};
-    ld->order = gf_alloc((size_t)data->count, sizeof *ld->order, err);
+    ld->steps_per_epoch = (ld->count + batch - 1) / batch;
+    ld->order = gf_alloc((size_t)ld->count, sizeof *ld->order, err);
+    if (data->weighted) {
+        const int64_t most = ld->count > data->count ? ld->count : data->count;
+        ld->drawn = gf_alloc((size_t)most, sizeof *ld->drawn, err);
+    }
     ld->pick = gf_alloc((size_t)batch, sizeof *ld->pick, err);
     ld->row = gf_alloc((size_t)batch + 1, sizeof *ld->row, err);
     ld->load = gf_alloc((size_t)ranks, sizeof *ld->load, err);
-    if (ld->order && ld->pick && ld->row && ld->load)
+    if (ld->order && ld->pick && ld->row && ld->load && (ld->drawn || !data->weighted))
         return GF_OK;
     gf_loader_close(ld);
     return GF_ENOMEM;
@@ -31,10 +36,51 @@ gf_status gf_loader_open(gf_loader *ld, const gf_dataset *data, int64_t batch, u
 void gf_loader_close(gf_loader *ld)
 {
     free(ld->order);
+    free(ld->drawn);
     free(ld->pick);
     free(ld->row);
     free(ld->load);
     *ld = (gf_loader){0};
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Appends the epoch's share of a source, n examples from `first` on, to the order. */
+static int64_t add_share(gf_loader *ld, int64_t at, int source, int64_t first, int64_t n)
+{
+    const int64_t share = gf_dataset_share(ld->data->source[source].weight, n);
+    const int64_t rest = n > 0 ? share % n : 0;
+    for (int64_t i = 0; i < share - rest; i++)
+        ld->order[at + i] = first + i % n;
+    if (rest == 0)
+        return share;
+    /* each (epoch, source) has a draw of its own */
+    const uint64_t sub = (uint64_t)ld->epoch * (uint64_t)ld->data->source_count + (uint64_t)source;
+    gf_rng_permute(ld->drawn, n, ld->seed, GF_RNG_SHARE, sub);
+    qsort(ld->drawn, (size_t)rest, sizeof *ld->drawn, by_number);
+    for (int64_t i = 0; i < rest; i++)
+        ld->order[at + share - rest + i] = first + ld->drawn[i];
+    return share;
+}
+
+/* The examples of a source stand together in a data set. */
+static void set_weighted(gf_loader *ld, bool shuffle)
+{
+    int64_t at = 0, first = 0;
+    for (int s = 0; s < ld->data->source_count; s++) {
+        at += add_share(ld, at, s, first, ld->data->source[s].examples);
+        first += ld->data->source[s].examples;
+    }
+    if (!shuffle)
+        return;
+    gf_rng_permute(ld->drawn, ld->count, ld->seed, GF_RNG_SHUFFLE, (uint64_t)ld->epoch);
+    for (int64_t i = 0; i < ld->count; i++)
+        ld->drawn[i] = ld->order[ld->drawn[i]];
+    memcpy(ld->order, ld->drawn, (size_t)ld->count * sizeof *ld->order);
 }
 
 static void set_epoch(gf_loader *ld, int64_t epoch, bool shuffle)
@@ -42,16 +88,18 @@ static void set_epoch(gf_loader *ld, int64_t epoch, bool shuffle)
     if (epoch == ld->epoch)
         return;
     ld->epoch = epoch;
-    if (shuffle)
-        gf_rng_permute(ld->order, ld->data->count, ld->seed, GF_RNG_SHUFFLE, (uint64_t)epoch);
+    if (ld->data->weighted)
+        set_weighted(ld, shuffle);
+    else if (shuffle)
+        gf_rng_permute(ld->order, ld->count, ld->seed, GF_RNG_SHUFFLE, (uint64_t)epoch);
     else
-        for (int64_t i = 0; i < ld->data->count; i++)
+        for (int64_t i = 0; i < ld->count; i++)
             ld->order[i] = i;
 }
 
 static int64_t length_of(const gf_loader *ld, int64_t example)
 {
-    return ld->data->example[example].length;
+    return ld->data->entry[example].length;
 }
 
 /* Falling length, then rising number. */
@@ -65,7 +113,7 @@ static int by_length(const void *a, const void *b, void *loader)
 /* The examples of step `index` of the epoch, longest first, into pick; returns their number. */
 static int64_t take(gf_loader *ld, int64_t index)
 {
-    const int64_t first = index * ld->batch, rest = ld->data->count - first;
+    const int64_t first = index * ld->batch, rest = ld->count - first;
     const int64_t n = rest < ld->batch ? rest : ld->batch;
     memcpy(ld->pick, ld->order + first, (size_t)n * sizeof *ld->pick);
     qsort_r(ld->pick, (size_t)n, sizeof *ld->pick, by_length, ld);

@@ -85,7 +85,7 @@ static void dry_row(gf_model *m, const gf_loader *ld, int64_t row)
     m->row.spans = (gf_spans){.span = m->row.span};
     m->row.predicted = 0;
     for (int64_t i = ld->row[row]; i < ld->row[row + 1]; i++) {
-        const gf_example *e = &ld->data->example[ld->pick[i]];
+        const gf_data_entry *e = &ld->data->entry[ld->pick[i]];
         gf_spans *s = &m->row.spans;
         m->row.span[s->count++] = (gf_span){
             .start = s->tokens, .len = e->length, .kv_start = s->tokens, .kv_len = e->length};

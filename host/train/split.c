@@ -17,8 +17,13 @@ gf_status gf_split(gf_dataset *data, gf_dataset *held_out, double share, uint64_
     gf_status st = GF_OK;
     int64_t *order = gf_alloc((size_t)n, sizeof *order, err);
     bool *held = gf_alloc((size_t)n, sizeof *held, err);
-    held_out->example = gf_alloc((size_t)out, sizeof *held_out->example, err);
-    if (!order || !held || !held_out->example) {
+    *held_out = (gf_dataset){.store = data->store,
+                             .source = data->source,
+                             .source_count = data->source_count,
+                             .borrows = true,
+                             .cap = out};
+    held_out->entry = gf_alloc((size_t)out, sizeof *held_out->entry, err);
+    if (!order || !held || !held_out->entry) {
         st = GF_ENOMEM;
         goto out;
     }
@@ -28,9 +33,10 @@ gf_status gf_split(gf_dataset *data, gf_dataset *held_out, double share, uint64_
     data->count = 0;
     for (int64_t i = 0; i < n; i++) {
         gf_dataset *to = held[i] ? held_out : data;
-        to->example[to->count++] = data->example[i];
+        if (held[i] && data->source_count > 0)
+            data->source[data->entry[i].source].examples--;
+        to->entry[to->count++] = data->entry[i];
     }
-    held_out->cap = out;
 out:
     free(order);
     free(held);

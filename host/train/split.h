@@ -6,7 +6,8 @@
 
 /* Moves round(share * count) examples, at least one, of `data` to `held_out` (empty before), chosen
  * by the seed; both keep the file's order. GF_EARG if nothing would be left to train on. The
- * held-out examples' file names belong to `data`, which must live longer. */
+ * held-out examples' tokens and file names belong to `data`, which must live longer; its sources
+ * then count what is left to train on, which is what weights are of. */
 gf_status gf_split(gf_dataset *data, gf_dataset *held_out, double share, uint64_t seed,
                    gf_err *err);
 

@@ -26,8 +26,9 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* The example that a row of the op's output belongs to: a token, in the head a predicted one. */
-static const gf_example *example_at(const gf_trainer *t, int64_t at)
+/* The number of the example that a row of the op's output belongs to, -1 if none: a token, in the
+ * head a predicted one. */
+static int64_t example_at(const gf_trainer *t, int64_t at)
 {
     const gf_model *m = t->model;
     const gf_spans *row = &m->row.spans;
@@ -37,8 +38,8 @@ static const gf_example *example_at(const gf_trainer *t, int64_t at)
     }
     for (int i = 0; i < row->count; i++)
         if (at < row->span[i].start + row->span[i].len)
-            return &t->data->example[row->span[i].example];
-    return NULL;
+            return (int64_t)row->span[i].example;
+    return -1;
 }
 
 /* Something was not finite: the rank's rows once more, every op looked at, to say where. */
@@ -55,15 +56,15 @@ static gf_status name_nonfinite(gf_trainer *t, int64_t step, gf_err *err)
     if (st != GF_ENUMERIC)
         return gf_fail(err, GF_ENUMERIC, "step %lld: a loss or a gradient is not finite",
                        (long long)step);
-    const gf_example *e = example_at(t, m->be->bad_row);
+    const int64_t bad = example_at(t, m->be->bad_row);
+    const gf_example e = bad < 0 ? (gf_example){.file = "?"} : gf_dataset_at(t->data, bad);
     char layer[32] = "the embedding";
     if (m->at_layer == m->cfg->L)
         strcpy(layer, "the head");
     else if (m->at_layer >= 0)
         snprintf(layer, sizeof layer, "layer %lld", (long long)m->at_layer);
     return gf_fail(err, GF_ENUMERIC, "step %lld: %s, %s, example %s:%lld; nothing of it is kept",
-                   (long long)step, layer, m->be->err.text, e ? e->file : "?",
-                   e ? (long long)e->line : 0LL);
+                   (long long)step, layer, m->be->err.text, e.file, (long long)e.line);
 }
 
 /* All rows of this rank, enqueued one after the other. */

@@ -77,7 +77,8 @@ static void expect_trained(const char *chat, const char *ending, const char *tex
         n++;
     cr_expect_eq(d.count, n);
     for (int64_t i = 0; i < n && i < d.count; i++) {
-        trained_text(&d.example[i], &b);
+        const gf_example e = gf_dataset_at(&d, i);
+        trained_text(&e, &b);
         cr_expect_str_eq(b.data, want[i], "%s", text);
     }
     gf_buf_free(&b);
@@ -178,8 +179,8 @@ Test(dataset, guanaco_bos)
     const gf_data_options opt = {.tokenizer = tokenizer(), .vocab = 263};
     cr_assert_eq(load(&d, ".json", "{\"text\":\"<s>[INST] q [/INST] a\"}", &opt, &err), GF_OK, "%s",
                  err.text);
-    cr_expect_eq(d.example[0].ids[0], 256);
-    cr_expect_eq(d.example[0].ids[1], '[');
+    cr_expect_eq(gf_dataset_at(&d, 0).ids[0], 256);
+    cr_expect_eq(gf_dataset_at(&d, 0).ids[1], '[');
     gf_dataset_free(&d);
     gf_tokenizer_free(tokenizer());
 }
@@ -195,13 +196,13 @@ Test(dataset, tokens_and_lines)
                       &opt, &err),
                  GF_OK, "%s", err.text);
     cr_assert_eq(d.count, 3);
-    cr_expect_eq(d.example[0].line, 1);
-    cr_expect_eq(d.example[1].line, 3);
-    cr_expect_eq(d.example[2].line, 4);
-    cr_expect_eq(d.example[0].trained, 2);
-    cr_expect_eq(d.example[0].labels[0], 1);
-    cr_expect_eq(d.example[1].labels[1], 9);
-    cr_expect_eq(d.example[2].trained, 1);
+    cr_expect_eq(d.entry[0].line, 1);
+    cr_expect_eq(d.entry[1].line, 3);
+    cr_expect_eq(d.entry[2].line, 4);
+    cr_expect_eq(d.entry[0].trained, 2);
+    cr_expect_eq(gf_dataset_at(&d, 0).labels[0], 1);
+    cr_expect_eq(gf_dataset_at(&d, 1).labels[1], 9);
+    cr_expect_eq(d.entry[2].trained, 1);
     gf_dataset_free(&d);
 }
 
@@ -218,8 +219,8 @@ Test(dataset, over_length)
         cr_expect_eq(d.truncated, 1 - i);
         cr_expect_eq(d.dropped, i);
         if (i == 0) {
-            cr_expect_eq(d.example[1].length, 3);
-            cr_expect_eq(d.example[1].trained, 2);
+            cr_expect_eq(d.entry[1].length, 3);
+            cr_expect_eq(d.entry[1].trained, 2);
         }
         gf_dataset_free(&d);
     }

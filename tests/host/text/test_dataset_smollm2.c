@@ -9,7 +9,8 @@ static void same_examples(const gf_dataset *got, const gf_dataset *want)
 {
     cr_assert_eq(got->count, want->count);
     for (int64_t i = 0; i < want->count; i++) {
-        const gf_example *a = &got->example[i], *b = &want->example[i];
+        const gf_example ea = gf_dataset_at(got, i), eb = gf_dataset_at(want, i);
+        const gf_example *a = &ea, *b = &eb;
         cr_assert_eq(a->length, b->length, "example %lld", (long long)i);
         cr_expect_eq(a->trained, b->trained, "example %lld", (long long)i);
         for (int64_t t = 0; t < a->length; t++) {

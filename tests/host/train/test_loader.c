@@ -9,9 +9,9 @@ enum { COUNT = 53, CAPACITY = 100 };
 
 static gf_dataset made_data(void)
 {
-    gf_dataset d = {.count = COUNT, .example = calloc(COUNT, sizeof *d.example)};
+    gf_dataset d = {.count = COUNT, .entry = calloc(COUNT, sizeof *d.entry)};
     for (int i = 0; i < COUNT; i++)
-        d.example[i].length = 1 + (i * 31) % CAPACITY;
+        d.entry[i].length = 1 + (i * 31) % CAPACITY;
     return d;
 }
 
@@ -23,7 +23,7 @@ static int64_t mark(const gf_loader *ld, int *seen)
         int64_t row = 0;
         for (int64_t i = ld->row[r]; i < ld->row[r + 1]; i++) {
             seen[ld->pick[i]]++;
-            row += ld->data->example[ld->pick[i]].length;
+            row += ld->data->entry[ld->pick[i]].length;
         }
         cr_assert_leq(row, CAPACITY);
         cr_assert_gt(row, 0);
@@ -48,7 +48,7 @@ static void check_epoch(int ranks, int64_t batch, bool shuffle, int64_t epoch)
     }
     for (int i = 0; i < COUNT; i++)
         cr_assert_eq(seen[i], 1, "%d ranks: example %d is taken %d times", ranks, i, seen[i]);
-    free(d.example);
+    free(d.entry);
 }
 
 Test(loader, every_example_once)
@@ -74,7 +74,7 @@ Test(loader, a_step_does_not_depend_on_those_before)
     cr_assert_eq(memcmp(a.pick, b.pick, (size_t)a.row[a.rows] * sizeof *a.pick), 0);
     gf_loader_close(&a);
     gf_loader_close(&b);
-    free(d.example);
+    free(d.entry);
 }
 
 Test(loader, epochs_differ_and_file_order_is_kept_without_shuffle)
@@ -96,7 +96,7 @@ Test(loader, epochs_differ_and_file_order_is_kept_without_shuffle)
     for (int i = 0; i < COUNT; i++)
         cr_assert_eq(seen[i], i >= 10 && i < 15);
     gf_loader_close(&ld);
-    free(d.example);
+    free(d.entry);
 }
 
 Test(loader, ranks_are_balanced)
@@ -116,5 +116,82 @@ Test(loader, ranks_are_balanced)
     }
     /* Longest first, to the emptiest: no rank is behind by more than one example. */
     cr_assert_leq(most - least, CAPACITY);
-    free(d.example);
+    free(d.entry);
+}
+
+/* ---- weights ----------------------------------------------------------------------- */
+
+enum { FIRST = 20 }; /* of the examples are the first source's, the rest the second's */
+
+static gf_dataset weighted_data(gf_data_file source[2], double a, double b)
+{
+    gf_dataset d = made_data();
+    for (int i = FIRST; i < COUNT; i++)
+        d.entry[i].source = 1;
+    source[0] = (gf_data_file){.examples = FIRST};
+    source[1] = (gf_data_file){.examples = COUNT - FIRST};
+    d.source = source;
+    d.source_count = 2;
+    cr_assert_eq(gf_dataset_weigh(&d, (double[]){a, b}, 2, NULL), GF_OK);
+    return d;
+}
+
+static void take_epoch(const gf_dataset *d, int64_t epoch, int ranks, bool shuffle, int *seen)
+{
+    memset(seen, 0, COUNT * sizeof *seen);
+    for (int rank = 0; rank < ranks; rank++) {
+        gf_loader ld;
+        cr_assert_eq(gf_loader_open(&ld, d, 7, 3, shuffle, rank, ranks, NULL), GF_OK);
+        for (int64_t s = 0; s < ld.steps_per_epoch; s++) {
+            gf_loader_step(&ld, epoch * ld.steps_per_epoch + s, CAPACITY);
+            mark(&ld, seen);
+        }
+        gf_loader_close(&ld);
+    }
+}
+
+Test(loader, weights_repeat_and_draw)
+{
+    gf_data_file source[2];
+    gf_dataset d = weighted_data(source, 2.25, 0.5);
+    int seen[COUNT], other[COUNT], first[COUNT];
+    for (int64_t epoch = 0; epoch < 3; epoch++) {
+        int more = 0, drawn = 0;
+        take_epoch(&d, epoch, 1, true, seen);
+        for (int i = 0; i < FIRST; i++) {
+            cr_assert(seen[i] == 2 || seen[i] == 3);
+            more += seen[i] - 2;
+        }
+        for (int i = FIRST; i < COUNT; i++) {
+            cr_assert(seen[i] == 0 || seen[i] == 1);
+            drawn += seen[i];
+        }
+        cr_assert_eq(more, FIRST / 4);
+        cr_assert_eq(drawn, 17); /* half of 33 */
+        take_epoch(&d, epoch, 3, true, other);
+        cr_assert_eq(memcmp(seen, other, sizeof seen), 0, "ranks change what is taken");
+        take_epoch(&d, epoch, 1, false, other);
+        cr_assert_eq(memcmp(seen, other, sizeof seen), 0, "the order changes what is taken");
+        if (epoch == 0)
+            memcpy(first, seen, sizeof first);
+        else
+            cr_assert_neq(memcmp(seen, first, sizeof seen), 0, "each epoch has a draw of its own");
+    }
+    free(d.entry);
+}
+
+Test(loader, weights_of_one_change_nothing)
+{
+    gf_data_file source[2];
+    gf_dataset plain = made_data(), d = weighted_data(source, 1, 1);
+    gf_loader a, b;
+    gf_loader_open(&a, &plain, 8, 3, true, 0, 1, NULL);
+    gf_loader_open(&b, &d, 8, 3, true, 0, 1, NULL);
+    gf_loader_step(&a, 9, CAPACITY);
+    gf_loader_step(&b, 9, CAPACITY);
+    cr_assert_eq(memcmp(a.order, b.order, COUNT * sizeof *a.order), 0);
+    gf_loader_close(&a);
+    gf_loader_close(&b);
+    free(plain.entry);
+    free(d.entry);
 }

@@ -6,9 +6,9 @@
 
 static gf_dataset made_data(int64_t n)
 {
-    gf_dataset d = {.count = n, .example = calloc((size_t)n, sizeof *d.example)};
+    gf_dataset d = {.count = n, .entry = calloc((size_t)n, sizeof *d.entry)};
     for (int64_t i = 0; i < n; i++)
-        d.example[i].line = i;
+        d.entry[i].line = (int32_t)i;
     return d;
 }
 
@@ -20,17 +20,17 @@ Test(split, parts_are_disjoint_and_ordered)
     cr_assert_eq(held.count, 25);
     int seen[100] = {0};
     for (int64_t i = 0; i < 75; i++) {
-        seen[a.example[i].line]++;
-        cr_assert(i == 0 || a.example[i - 1].line < a.example[i].line);
+        seen[a.entry[i].line]++;
+        cr_assert(i == 0 || a.entry[i - 1].line < a.entry[i].line);
     }
     for (int64_t i = 0; i < 25; i++) {
-        seen[held.example[i].line]++;
-        cr_assert(i == 0 || held.example[i - 1].line < held.example[i].line);
+        seen[held.entry[i].line]++;
+        cr_assert(i == 0 || held.entry[i - 1].line < held.entry[i].line);
     }
     for (int i = 0; i < 100; i++)
         cr_assert_eq(seen[i], 1);
-    free(a.example);
-    free(held.example);
+    free(a.entry);
+    free(held.entry);
 }
 
 Test(split, the_seed_decides)
@@ -41,9 +41,9 @@ Test(split, the_seed_decides)
         cr_assert_eq(gf_split(&a, &held, 0.2, run == 2 ? 8 : 7, NULL), GF_OK);
         first[run] = 0;
         for (int64_t i = 0; i < held.count; i++)
-            first[run] = first[run] * 51 + held.example[i].line;
-        free(a.example);
-        free(held.example);
+            first[run] = first[run] * 51 + held.entry[i].line;
+        free(a.entry);
+        free(held.entry);
     }
     cr_assert_eq(first[0], first[1]);
     cr_assert_neq(first[0], first[2]);
@@ -54,6 +54,6 @@ Test(split, nothing_left_is_an_error)
     gf_dataset a = made_data(2), held = {0};
     gf_err err = {0};
     cr_assert_eq(gf_split(&a, &held, 0.9, 1, &err), GF_EARG);
-    free(a.example);
-    free(held.example);
+    free(a.entry);
+    free(held.entry);
 }
