@@ -32,8 +32,9 @@ typedef struct {
 
 /* ---- what the trainer tells ----------------------------------------------------------- */
 
-static void on_step(void *ctx, const gf_step *s)
+static gf_status on_step(void *ctx, const gf_step *s, gf_err *err)
 {
+    (void)err;
     run *r = ctx;
     const gf_progress_point at = {.step = s->step,
                                   .epoch = s->epoch,
@@ -41,13 +42,16 @@ static void on_step(void *ctx, const gf_step *s)
                                   .learning_rate = s->learning_rate,
                                   .tokens_per_second = (double)s->tokens / s->seconds};
     gf_progress_step(&r->progress, &at);
+    return GF_OK;
 }
 
-static void on_eval(void *ctx, int64_t step, double loss, double accuracy)
+static gf_status on_eval(void *ctx, int64_t step, double loss, double accuracy, gf_err *err)
 {
+    (void)err;
     run *r = ctx;
     gf_progress_note(&r->progress, "step %lld: eval loss %.4f, accuracy %.3f", (long long)step,
                      loss, accuracy);
+    return GF_OK;
 }
 
 static void on_note(void *ctx, const char *text)

@@ -175,6 +175,7 @@ gf_status gf_train_step(gf_trainer *t, gf_step *out, bool *stop, gf_err *err)
     TRY(update(t, &s, out, err));
     t->step++;
     out->seconds = now() - start;
+    out->flops = t->model->be->tally.flops - before.flops;
     out->captured = t->model->be->tally.captured - before.captured;
     out->replayed = t->model->be->tally.replayed - before.replayed;
     *stop = s.count[STOP] > 0;

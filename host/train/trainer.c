@@ -114,24 +114,38 @@ out:
     return st;
 }
 
+static void tell_phase(const gf_trainer *t, gf_phase now)
+{
+    if (t->watch.on_phase)
+        t->watch.on_phase(t->watch.ctx, now);
+}
+
 /* Rank 0 writes, all agree. */
 static gf_status save(gf_trainer *t, gf_err *err)
 {
-    const gf_status st = t->comm->rank == 0 ? write_checkpoint(t, err) : GF_OK;
+    gf_status st = GF_OK;
+    tell_phase(t, GF_PHASE_SAVING);
+    if (t->comm->rank == 0)
+        st = write_checkpoint(t, err);
+    if (st == GF_OK && t->watch.on_saved)
+        st = t->watch.on_saved(t->watch.ctx, t->step, err);
+    tell_phase(t, GF_PHASE_STEPS);
     return gf_comm_agree(t->comm, st, err);
 }
 
 static gf_status evaluate(gf_trainer *t, gf_err *err)
 {
     gf_eval e;
+    tell_phase(t, GF_PHASE_EVALUATION);
     TRY(gf_evaluate(&e, NULL, t->model, t->eval_data, t->comm, err));
+    tell_phase(t, GF_PHASE_STEPS);
     const double loss = (double)e.loss / GF_LOSS_SCALE / (double)e.trained;
     const double accuracy = (double)e.correct / (double)e.trained;
     gf_status st = GF_OK;
     if (t->comm->rank == 0) {
         st = gf_metrics_eval(t->metrics, t->step, loss, accuracy, t->metrics_path, err);
-        if (t->watch.on_eval)
-            t->watch.on_eval(t->watch.ctx, t->step, loss, accuracy);
+        if (st == GF_OK && t->watch.on_eval)
+            st = t->watch.on_eval(t->watch.ctx, t->step, loss, accuracy, err);
     }
     return gf_comm_agree(t->comm, st, err);
 }
@@ -149,9 +163,11 @@ static gf_status one_step(gf_trainer *t, bool *stop, gf_err *err)
     gf_status st = GF_OK;
     TRY(gf_train_step(t, &s, stop, err));
     if (t->comm->rank == 0) {
+        if (t->watch.look)
+            t->watch.look(t->watch.ctx, &s.device);
         st = gf_metrics_step(t->metrics, &s, t->metrics_path, err);
-        if (t->watch.on_step)
-            t->watch.on_step(t->watch.ctx, &s);
+        if (st == GF_OK && t->watch.on_step)
+            st = t->watch.on_step(t->watch.ctx, &s, err);
         if (s.shift != 40 && t->watch.on_note)
             t->watch.on_note(t->watch.ctx, "large gradients: the step was computed at scale 2^24");
     }

@@ -2,6 +2,7 @@
 #ifndef GRAFT_HOST_TRAIN_TRAINER_H
 #define GRAFT_HOST_TRAIN_TRAINER_H
 
+#include "graft/measure.h"
 #include "train/evaluate.h"
 #include "train/schedule.h"
 
@@ -29,15 +30,23 @@ typedef struct {
     double epoch;
     double loss, grad_norm, learning_rate;
     int64_t tokens, trained;
+    int64_t flops; /* of this rank, as the tally has them */
     double seconds;
     int shift;                  /* of the gradients' fixed point: 40, or 24 after an overflow */
     int64_t captured, replayed; /* rows whose graph was made, and those that replayed one */
+    gf_device_state device;     /* what look() put there; zeros: not known */
 } gf_step;
 
-/* What the trainer tells whoever watches; any may be NULL. */
+/* What the trainer is at; steps in between. */
+typedef enum { GF_PHASE_STEPS, GF_PHASE_EVALUATION, GF_PHASE_SAVING, GF_PHASE_SAMPLES } gf_phase;
+
+/* What the trainer of rank 0 tells whoever watches; any may be NULL. What fails ends the run. */
 typedef struct {
-    void (*on_step)(void *ctx, const gf_step *s);
-    void (*on_eval)(void *ctx, int64_t step, double loss, double accuracy);
+    void (*look)(void *ctx, gf_device_state *device); /* fills it in, if it can at once */
+    gf_status (*on_step)(void *ctx, const gf_step *s, gf_err *err);
+    gf_status (*on_eval)(void *ctx, int64_t step, double loss, double accuracy, gf_err *err);
+    gf_status (*on_saved)(void *ctx, int64_t step, gf_err *err); /* checkpoint-STEP is there */
+    void (*on_phase)(void *ctx, gf_phase now);
     void (*on_note)(void *ctx, const char *text); /* a line worth reading */
     void *ctx;
 } gf_watch;
