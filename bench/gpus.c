@@ -1,7 +1,6 @@
 /* gpus.c - the one table of peaks and efficiencies.
  *
- * peak, memory   NVIDIA's data sheets: H100 SXM 989.4 TF/s, A100 312, RTX 4090 165.2 (bf16, dense,
- *                f32 sums); memory as nvidia-smi shows it.
+ * peak, memory   train/peak.h; memory as nvidia-smi shows it.
  * copy           published copy measurements: H100 3.0 of 3.35 TB/s, A100-80G 1.75 of 2.04, RTX
  *                4090 0.93 of 1.008 (PERFORMANCE 1.6).
  * gemm           0.71 on all: an H100 sustains 762 to 798 TF/s on 8192^3 for a moment, and 700
@@ -20,13 +19,17 @@
 
 #include <string.h>
 
+#include "train/peak.h"
+
 #define MIB (double)(1 << 20)
 
 const bench_gpu bench_gpus[] = {
-    {"H100-SXM", "NVIDIA H100", 989.4e12, 81559 * MIB, 3.0e12, 0.71, 0.90, 338e12, 241e12, 0.8e-6},
-    {"A100-80G", "NVIDIA A100", 312e12, 81920 * MIB, 1.75e12, 0.71, 0.90, 185e12, 140e12, 0.8e-6},
-    {"RTX4090", "NVIDIA GeForce RTX 4090", 165.2e12, 24564 * MIB, 0.93e12, 0.71, 0.90, 140e12,
-     105e12, 0.8e-6},
+    {"H100-SXM", "NVIDIA H100", GF_PEAK_H100, 81559 * MIB, 3.0e12, 0.71, 0.90, 338e12, 241e12,
+     0.8e-6},
+    {"A100-80G", "NVIDIA A100", GF_PEAK_A100, 81920 * MIB, 1.75e12, 0.71, 0.90, 185e12, 140e12,
+     0.8e-6},
+    {"RTX4090", "NVIDIA GeForce RTX 4090", GF_PEAK_RTX4090, 24564 * MIB, 0.93e12, 0.71, 0.90,
+     140e12, 105e12, 0.8e-6},
 };
 const int bench_gpu_count = sizeof bench_gpus / sizeof *bench_gpus;
 

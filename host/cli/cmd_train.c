@@ -3,9 +3,9 @@
 
 #include "cli/inputs.h"
 #include "base/number.h"
-#include "cli/progress.h"
 #include "cli/ranks.h"
 #include "cli/record.h"
+#include "cli/watching.h"
 #include "model/space.h"
 #include "train/checkpoint.h"
 
@@ -26,39 +26,9 @@ typedef struct {
     gf_buf identity, base;
     gf_base_hash *hash; /* until it is joined */
     char *resume;       /* the checkpoint to go on from, or NULL */
-    gf_progress progress;
+    gf_watching watching;
     bool has_comm;
 } run;
-
-/* ---- what the trainer tells ----------------------------------------------------------- */
-
-static gf_status on_step(void *ctx, const gf_step *s, gf_err *err)
-{
-    (void)err;
-    run *r = ctx;
-    const gf_progress_point at = {.step = s->step,
-                                  .epoch = s->epoch,
-                                  .loss = s->loss,
-                                  .learning_rate = s->learning_rate,
-                                  .tokens_per_second = (double)s->tokens / s->seconds};
-    gf_progress_step(&r->progress, &at);
-    return GF_OK;
-}
-
-static gf_status on_eval(void *ctx, int64_t step, double loss, double accuracy, gf_err *err)
-{
-    (void)err;
-    run *r = ctx;
-    gf_progress_note(&r->progress, "step %lld: eval loss %.4f, accuracy %.3f", (long long)step,
-                     loss, accuracy);
-    return GF_OK;
-}
-
-static void on_note(void *ctx, const char *text)
-{
-    run *r = ctx;
-    gf_progress_note(&r->progress, "%s", text);
-}
 
 /* ---- signals -------------------------------------------------------------------------- */
 
@@ -213,16 +183,16 @@ static gf_status open_trainer(run *r, gf_err *err)
     r->t.data = &r->data;
     r->t.eval_data = r->eval.count ? &r->eval : NULL;
     r->t.comm = &r->comm;
-    if (r->comm.rank == 0)
-        r->t.watch =
-            (gf_watch){.on_step = on_step, .on_eval = on_eval, .on_note = on_note, .ctx = r};
+    if (r->comm.rank == 0) {
+        gf_watching_open(&r->watching, &r->s, &r->plan);
+        r->t.watch = gf_watching_calls(&r->watching);
+    }
     gf_status st = r->comm.rank == 0 ? gf_dir_make(r->o->output_dir, err) : GF_OK;
     TRY(gf_comm_agree(&r->comm, st, err));
     TRY(gf_trainer_open(&r->t, r->resume, err));
     if (r->comm.rank == 0) {
         report_start(r);
-        gf_progress_start(&r->progress, stderr, r->t.step, r->t.opt.schedule.total,
-                          r->o->logging_steps);
+        gf_watching_start(&r->watching, &r->t);
     }
     return GF_OK;
 }
@@ -279,7 +249,7 @@ static gf_status finish(run *r, gf_err *err)
 {
     gf_status st = GF_OK;
     if (r->comm.rank == 0) {
-        gf_progress_end(&r->progress);
+        gf_watching_close(&r->watching);
         st = write_outputs(r, err);
         if (st == GF_OK)
             fprintf(stderr, "graft: %s: adapter, %smetrics.jsonl, run.json\n", r->o->output_dir,
@@ -327,9 +297,8 @@ gf_status gf_cmd_train(const gf_options *o, gf_err *err)
         st = finish(&r, err);
     else if (st == GF_EINTERRUPT && r.comm.rank == 0 && write_record(&r, NULL, NULL) != GF_OK)
         st = GF_EINTERRUPT; /* the checkpoint is there; the record is written again on resume */
-    if (r.comm.rank == 0)
-        gf_progress_end(&r.progress);
 out:
+    gf_watching_close(&r.watching);
     gf_print_error(st, err);
     close_run(&r, st);
     return st;

@@ -101,3 +101,11 @@ void gf_machine_look(gf_machine *m)
     m->cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
     apply_group(m);
 }
+
+uint64_t gf_machine_resident(void)
+{
+    char text[64];
+    if (!find_line("/proc/self/status", "RssAnon", text, sizeof text))
+        return 0;
+    return strtoull(text, NULL, 10) * 1024; /* the file counts in kB */
+}

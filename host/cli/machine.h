@@ -11,5 +11,8 @@ typedef struct {
 } gf_machine;
 
 void gf_machine_look(gf_machine *m);
+/* Bytes of memory that this process has in use now, without the pages of mapped files; 0: not
+ * known. */
+uint64_t gf_machine_resident(void);
 
 #endif

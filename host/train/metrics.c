@@ -83,6 +83,12 @@ gf_status gf_metrics_step(FILE *f, const gf_step *s, const char *path, gf_err *e
     if (s->captured + s->replayed)
         TRYG(field(&line, "replayed", (double)s->replayed / (double)(s->captured + s->replayed),
                    err));
+    if (s->device.memory)
+        TRYG(gf_buf_printf(&line, err,
+                           ",\"gpu_utilization\":%u,\"gpu_power\":%u,\"gpu_temperature\":%u,"
+                           "\"gpu_memory\":%llu",
+                           s->device.busy, s->device.watts, s->device.celsius,
+                           (unsigned long long)s->device.memory_used));
     if (s->shift != 40)
         TRYG(gf_buf_printf(&line, err, ",\"gradient_scale\":%d", s->shift));
 out:

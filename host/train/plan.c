@@ -1,6 +1,8 @@
 /* plan.c - see plan.h. */
 #include "train/plan.h"
 
+#include "train/peak.h"
+
 #include "base/number.h"
 
 #include <stdlib.h>
@@ -146,4 +148,23 @@ double gf_plan_rate(gf_backend *be, gf_dtype precision)
     }
     free(data);
     return best;
+}
+
+double gf_plan_limit(gf_backend *be, gf_dtype precision)
+{
+    static const struct {
+        const char *name;
+        double peak;
+    } gpus[] = {
+#define X(name, peak) {name, peak},
+        GF_PEAK_LIST(X)
+#undef X
+    };
+    if (!be->cuda)
+        return gf_plan_rate(be, precision);
+    const char *name = gf_backend_device(be)->name;
+    for (size_t i = 0; precision == GF_BF16 && i < sizeof gpus / sizeof *gpus; i++)
+        if (!strncmp(name, gpus[i].name, strlen(gpus[i].name)))
+            return gpus[i].peak;
+    return 0;
 }

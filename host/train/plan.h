@@ -35,4 +35,8 @@ gf_status gf_plan_epoch(double *flops, const gf_files *files, const gf_adapter *
  * backend, the best of a few. Takes some milliseconds. 0 on failure, and on a device. */
 double gf_plan_rate(gf_backend *be, gf_dtype precision);
 
+/* What this machine can do at most in the model's precision, operations a second: the rate above,
+ * of a GPU its data sheet's (train/peak.h). 0: not known. */
+double gf_plan_limit(gf_backend *be, gf_dtype precision);
+
 #endif

@@ -1,4 +1,4 @@
-/* measure.h - time and state of a backend, for bench/. */
+/* measure.h - time and state of a backend, for bench/ and for who watches a run. */
 #ifndef GRAFT_MEASURE_H
 #define GRAFT_MEASURE_H
 
@@ -22,10 +22,13 @@ typedef struct {
     unsigned clock, clock_most; /* MHz of the multiprocessors */
     unsigned watts, watts_most; /* power, and the limit that is set */
     unsigned celsius;
-    bool throttled; /* clocks are held down by power, heat or a brake */
+    unsigned busy;                /* percent of the last moments in which a kernel ran */
+    uint64_t memory_used, memory; /* bytes, of all processes */
+    bool throttled;               /* clocks are held down by power, heat or a brake */
 } gf_device_state;
 
-/* GF_EMISSING with the reason: no device, no NVML, or it does not know this device. */
+/* GF_EMISSING with the reason: no device, no NVML, or it does not know this device. Takes some
+ * milliseconds. May be called while another thread uses the backend. */
 gf_status gf_device_look(const gf_backend *be, gf_device_state *out, gf_err *err);
 
 #endif

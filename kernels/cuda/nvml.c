@@ -1,8 +1,9 @@
-/* nvml.c - clocks, power and what holds them down, from NVIDIA's monitor library, which comes with
- * the driver and is loaded while the program runs. Its header is not part of the toolkit that graft
- * needs, so the few calls are declared here. */
+/* nvml.c - load, memory, clocks, power and what holds them down, from NVIDIA's monitor library,
+ * which comes with the driver and is loaded while the program runs. Its header is not part of the
+ * toolkit that graft needs, so the few calls are declared here. */
 #include "measure.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "device.h"
@@ -18,8 +19,15 @@ enum { SM_CLOCK = 1, GPU_TEMPERATURE = 0 };
 #define HELD_DOWN 0xECull
 
 typedef struct {
+    unsigned gpu, memory; /* percent */
+} utilization;
+
+typedef struct {
+    unsigned long long total, free, used; /* bytes */
+} memory;
+
+typedef struct {
     answer (*init)(void);
-    answer (*shutdown)(void);
     answer (*find)(const char *bus, monitored *out);
     answer (*clock)(monitored, int type, unsigned *mhz);
     answer (*clock_most)(monitored, int type, unsigned *mhz);
@@ -27,6 +35,8 @@ typedef struct {
     answer (*power_most)(monitored, unsigned *milliwatts);
     answer (*temperature)(monitored, int sensor, unsigned *celsius);
     answer (*reasons)(monitored, unsigned long long *mask);
+    answer (*utilization)(monitored, utilization *out);
+    answer (*memory)(monitored, memory *out);
 } nvml;
 
 static gf_status load(nvml *n, void **library, gf_err *err)
@@ -34,7 +44,6 @@ static gf_status load(nvml *n, void **library, gf_err *err)
     static const char *const names[] = {"libnvidia-ml.so.1", NULL};
     const gf_symbol symbols[] = {
         {"nvmlInit_v2", &n->init},
-        {"nvmlShutdown", &n->shutdown},
         {"nvmlDeviceGetHandleByPciBusId_v2", &n->find},
         {"nvmlDeviceGetClockInfo", &n->clock},
         {"nvmlDeviceGetMaxClockInfo", &n->clock_most},
@@ -42,6 +51,8 @@ static gf_status load(nvml *n, void **library, gf_err *err)
         {"nvmlDeviceGetEnforcedPowerLimit", &n->power_most},
         {"nvmlDeviceGetTemperature", &n->temperature},
         {"nvmlDeviceGetCurrentClocksThrottleReasons", &n->reasons},
+        {"nvmlDeviceGetUtilizationRates", &n->utilization},
+        {"nvmlDeviceGetMemoryInfo", &n->memory},
     };
     return gf_library_open(library, names, symbols, sizeof symbols / sizeof *symbols,
                            "clocks are not reported", err);
@@ -65,6 +76,8 @@ static void ask(const nvml *n, monitored device, gf_device_state *out)
 {
     unsigned long long reasons = 0;
     unsigned milliwatts = 0;
+    utilization use;
+    memory room;
     (void)n->clock(device, SM_CLOCK, &out->clock);
     (void)n->clock_most(device, SM_CLOCK, &out->clock_most);
     if (n->power(device, &milliwatts) == 0)
@@ -72,25 +85,45 @@ static void ask(const nvml *n, monitored device, gf_device_state *out)
     if (n->power_most(device, &milliwatts) == 0)
         out->watts_most = milliwatts / 1000;
     (void)n->temperature(device, GPU_TEMPERATURE, &out->celsius);
+    if (n->utilization(device, &use) == 0)
+        out->busy = use.gpu;
+    if (n->memory(device, &room) == 0) {
+        out->memory_used = room.used;
+        out->memory = room.total;
+    }
     out->throttled = n->reasons(device, &reasons) == 0 && (reasons & HELD_DOWN);
+}
+
+/* Opened once, for good: starting NVML takes long, and the driver's libraries stay loaded too. */
+static struct {
+    pthread_mutex_t lock;
+    void *library;
+    nvml call;
+    bool started;
+} the = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static gf_status start(gf_err *err)
+{
+    if (!the.library)
+        TRY(load(&the.call, &the.library, err));
+    if (!the.started && the.call.init() != 0)
+        return gf_fail(err, GF_EMISSING, "NVML does not start");
+    the.started = true;
+    return GF_OK;
 }
 
 gf_status gf_cuda_device_look(const gf_backend *be, gf_device_state *out, gf_err *err)
 {
-    /* Stays loaded, as the driver does. */
-    static void *library;
-    static nvml n;
     char bus[32];
     monitored device;
-    if (!library)
-        TRY(load(&n, &library, err));
+    pthread_mutex_lock(&the.lock);
+    const gf_status st = start(err);
+    pthread_mutex_unlock(&the.lock);
+    TRY(st);
     if (!bus_of(be->cuda, bus, sizeof bus))
         return gf_fail(err, GF_EMISSING, "the device has no place on a PCI bus");
-    if (n.init() != 0)
-        return gf_fail(err, GF_EMISSING, "NVML does not start");
-    const bool found = n.find(bus, &device) == 0;
-    if (found)
-        ask(&n, device, out);
-    (void)n.shutdown();
-    return found ? GF_OK : gf_fail(err, GF_EMISSING, "NVML does not know the device at %s", bus);
+    if (the.call.find(bus, &device) != 0)
+        return gf_fail(err, GF_EMISSING, "NVML does not know the device at %s", bus);
+    ask(&the.call, device, out);
+    return GF_OK;
 }

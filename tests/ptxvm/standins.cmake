@@ -1,5 +1,5 @@
 # The stand-in libraries, built into <build>/testdev under the names that programs look for:
-#   libcuda.so.1, libcublasLt.so.13 (and .so.12), libnccl.so.2
+#   libcuda.so.1, libcublasLt.so.13 (and .so.12), libnvidia-ml.so.1, libnccl.so.2
 # LD_LIBRARY_PATH=<build>/testdev puts them in front of the real ones (tools/on-test-device.sh).
 if(NOT GRAFT_CUDA_INCLUDE)
   get_filename_component(nvcc_path ${GRAFT_NVCC} REALPATH)
@@ -49,7 +49,8 @@ add_custom_command(
   TARGET standin_cublasLt POST_BUILD
   COMMAND ${CMAKE_COMMAND} -E create_symlink libcublasLt.so.13
           ${CMAKE_BINARY_DIR}/testdev/libcublasLt.so.12)
-add_custom_target(ptxvm_standins ALL DEPENDS standin_cuda standin_cublasLt)
+ptxvm_standin(nvidia-ml 1 standin_nvml.c)
+add_custom_target(ptxvm_standins ALL DEPENDS standin_cuda standin_cublasLt standin_nvidia-ml)
 if(GRAFT_NCCL_INCLUDE)
   ptxvm_standin(nccl 2 standin_nccl.cpp standin_nccl_exchange.cpp)
   target_include_directories(standin_nccl SYSTEM PUBLIC ${GRAFT_NCCL_INCLUDE})
