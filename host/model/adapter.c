@@ -1,9 +1,10 @@
-/* adapter.c - which modules carry LoRA, where their A and B lie, and how they start. */
+/* adapter.c - which modules carry LoRA, where their tensors lie, and how they start. */
 #include "model/adapter.h"
 
 #include "base/rng.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,13 +84,54 @@ static gf_status add_module(gf_adapter *ad, const gf_config *model, int64_t laye
     TRY(gf_peft_rank(&lo.r, &lo.scale, &ad->config, name, err));
     if (lo.r < 1)
         return gf_fail(err, GF_EARG, "%s: a rank of %lld; want 1 or more", name, (long long)lo.r);
-    lo.a = ad->size;
-    lo.b = lo.a + lo.r * lo.k;
-    ad->size = lo.b + lo.n * lo.r;
     ad->at[layer * GF_LINEARS + id] = ad->count;
     ad->lora[ad->count++] = lo;
     return GF_OK;
 }
+
+/* ---- the flat space ------------------------------------------------------------------------- */
+
+static void add_param(gf_adapter *ad, gf_param_kind kind, int lora, int rank, int64_t rows,
+                      int64_t cols, const char *what)
+{
+    char module[64];
+    const gf_lora *lo = &ad->lora[lora];
+    gf_param *p = &ad->param[ad->params++];
+    *p = (gf_param){
+        .kind = kind, .lora = lora, .rank = rank, .rows = rows, .cols = cols, .at = ad->size};
+    snprintf(p->name, sizeof p->name, "base_model.model.%s.%s",
+             gf_module_name(module, lo->layer, lo->id), what);
+    ad->size += rows * cols;
+}
+
+static void add_params(gf_adapter *ad, gf_param_kind kind)
+{
+    for (int i = 0; i < ad->count; i++) {
+        gf_lora *lo = &ad->lora[i];
+        if (kind == GF_PARAM_A) {
+            lo->a = ad->params;
+            add_param(ad, kind, i, 2, lo->r, lo->k, "lora_A.weight");
+        } else if (kind == GF_PARAM_B) {
+            lo->b = ad->params;
+            add_param(ad, kind, i, 2, lo->n, lo->r, "lora_B.weight");
+        }
+    }
+}
+
+static gf_status lay_out(gf_adapter *ad, gf_err *err)
+{
+    ad->param = gf_alloc((size_t)ad->count * 2, sizeof *ad->param, err); /* A and B */
+    if (!ad->param)
+        return GF_ENOMEM;
+    for (int kind = 0; kind < GF_PARAM_KINDS; kind++) {
+        ad->start[kind] = ad->size;
+        add_params(ad, (gf_param_kind)kind);
+    }
+    ad->start[GF_PARAM_KINDS] = ad->size;
+    return GF_OK;
+}
+
+/* ---- resolving ------------------------------------------------------------------------------ */
 
 gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
                              gf_err *err)
@@ -111,6 +153,8 @@ gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_co
     if (ad->count == 0)
         st = gf_fail(err, GF_EARG, "the target modules match nothing in this model, which has %s",
                      module_list());
+    else
+        st = lay_out(ad, err);
 out:
     if (st != GF_OK)
         gf_adapter_free(ad);
@@ -122,6 +166,7 @@ void gf_adapter_free(gf_adapter *ad)
     gf_peft_config_free(&ad->config);
     free(ad->lora);
     free(ad->at);
+    free(ad->param);
     *ad = (gf_adapter){0};
 }
 
@@ -148,8 +193,9 @@ void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t 
         const gf_lora *lo = &ad->lora[i];
         const uint64_t module = (uint64_t)(lo->layer * GF_LINEARS + lo->id);
         const float bound = 1.0f / sqrtf((float)lo->k);
+        float *a = value + ad->param[lo->a].at;
         for (int64_t e = 0; e < lo->r * lo->k; e++)
-            value[lo->a + e] =
+            a[e] =
                 init == GF_INIT_GAUSSIAN
                     ? (float)(normal(seed, module, (uint64_t)e) / (double)lo->r)
                     : (2.0f * gf_rng_float(seed, GF_RNG_INIT, module, (uint64_t)e) - 1.0f) * bound;

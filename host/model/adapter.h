@@ -11,16 +11,40 @@ typedef struct {
     gf_linear_id id;
     int64_t r, n, k;
     double scale; /* alpha / r or alpha / sqrt(r) */
-    int64_t a, b; /* elements: where A [r,k] and B [n,r] start in the flat space */
+    int a, b;     /* A [r,k] and B [n,r] in gf_adapter.param */
 } gf_lora;
+
+/* A trained tensor: PEFT's name and shape, and where it starts in the flat adapter space, which is
+ * ordered by kind: all A, then all B, and so on, each in model order. */
+typedef enum {
+    GF_PARAM_A,
+    GF_PARAM_B,
+    GF_PARAM_MAGNITUDE, /* DoRA's m [n] */
+    GF_PARAM_EMBED_A,   /* of the embedding: [r,V] */
+    GF_PARAM_EMBED_B,   /* [D,r] */
+    GF_PARAM_FULL,      /* a whole tensor of the base (modules_to_save) */
+    GF_PARAM_KINDS
+} gf_param_kind;
+
+typedef struct {
+    gf_param_kind kind;
+    int lora; /* its module in gf_adapter.lora; -1: none */
+    int rank; /* 1: a vector, cols is 1 */
+    int64_t rows, cols;
+    int64_t at;     /* elements */
+    char name[128]; /* in adapter_model.safetensors */
+} gf_param;
 
 typedef struct {
     gf_peft_config config;
-    gf_lora *lora; /* in model order: layer, then q k v o gate up down */
+    gf_lora *lora; /* in model order: layer, then id */
     int count;
-    int64_t size; /* parameters of the flat space */
-    int *at;      /* [L * GF_LINEARS] index into lora, or -1 */
+    int *at; /* [layers * GF_LINEARS] index into lora, or -1 */
     int64_t layers;
+    gf_param *param; /* in the order of the flat space */
+    int params;
+    int64_t start[GF_PARAM_KINDS + 1]; /* where each kind starts in the flat space, then its end */
+    int64_t size;                      /* parameters of the flat space */
 } gf_adapter;
 
 typedef enum { GF_INIT_DEFAULT, GF_INIT_GAUSSIAN } gf_init;
@@ -47,11 +71,11 @@ gf_status gf_adapter_open(gf_adapter *ad, const char *dir, const gf_config *mode
  * head: GF_EMISSING. Close it whatever comes back. */
 typedef struct {
     gf_source source;
-    const gf_entry **matrix; /* [2 * ad->count]: A and B of each module; f32, f16 or bf16 */
+    const gf_entry **entry; /* [ad->params]: f32, f16 or bf16 */
 } gf_adapter_file;
 gf_status gf_adapter_file_open(gf_adapter_file *f, const gf_adapter *ad, const char *dir,
                                gf_err *err);
-/* Rows [first, first + count) of a matrix as f32; `raw` has room for them as f32. */
+/* Rows [first, first + count) of a tensor as f32; `raw` has room for them as f32. */
 gf_status gf_adapter_file_rows(const gf_adapter_file *f, const gf_entry *e, int64_t first,
                                int64_t count, void *raw, float *out, gf_err *err);
 void gf_adapter_file_close(gf_adapter_file *f);

@@ -5,22 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { A_MATRIX, B_MATRIX, MATRICES };
-
-/* Room for "base_model.model." + a module's name + ".lora_A.weight". */
-typedef struct {
-    char text[128];
-} tensor_name;
-
-static tensor_name name_of(const gf_lora *lo, int matrix, const char *middle)
-{
-    tensor_name name;
-    char buf[64];
-    snprintf(name.text, sizeof name.text, "base_model.model.%s.lora_%c%s.weight",
-             gf_module_name(buf, lo->layer, lo->id), matrix == A_MATRIX ? 'A' : 'B', middle);
-    return name;
-}
-
 gf_status gf_adapter_open(gf_adapter *ad, const char *dir, const gf_config *model, gf_err *err)
 {
     gf_peft_config config = {0};
@@ -38,25 +22,49 @@ out:
 
 /* ---- reading ------------------------------------------------------------------------- */
 
-static gf_status find_matrix(const gf_entry **out, const gf_source *s, const gf_lora *lo,
-                             int matrix, gf_err *err)
+/* The tensor that PEFT calls `name`. Old files keep the adapter's name in it, and some write
+ * ".weight" where others don't. */
+static const gf_entry *find_name(const gf_source *s, const char *name)
 {
-    const int64_t rows = matrix == A_MATRIX ? lo->r : lo->n;
-    const int64_t cols = matrix == A_MATRIX ? lo->k : lo->r;
+    static const char weight[] = ".weight";
+    char old[sizeof((gf_param *)0)->name + 16]; /* 16: ".default.weight" and its end */
+    const size_t size = strlen(name), n = sizeof weight - 1;
+    const bool weighted = size > n && !strcmp(name + size - n, weight);
+    const int stem = (int)(weighted ? size - n : size);
+    const char *const tail[] = {"", ".default", weight, ".default.weight"};
+    for (int i = weighted ? 2 : 0; i < 4; i++) {
+        snprintf(old, sizeof old, "%.*s%s", stem, name, tail[i]);
+        const gf_entry *e = gf_source_find(s, old);
+        if (e)
+            return e;
+    }
+    return NULL;
+}
+
+static const char *shape_text(char buf[64], int rank, const int64_t *dim)
+{
+    int at = snprintf(buf, 64, "["); /* 64: the array's size; four numbers of a file fit */
+    for (int i = 0; i < rank && at < 40; i++)
+        at += snprintf(buf + at, 64 - (size_t)at, "%s%lld", i ? ", " : "", (long long)dim[i]);
+    snprintf(buf + at, 64 - (size_t)at, "]");
+    return buf;
+}
+
+static gf_status find_entry(const gf_entry **out, const gf_source *s, const gf_param *p,
+                            gf_err *err)
+{
     const char *path = s->file[0].path;
-    const gf_entry *e = gf_source_find(s, name_of(lo, matrix, "").text);
-    if (!e) /* files of peft before 0.3 keep the adapter's name */
-        e = gf_source_find(s, name_of(lo, matrix, ".default").text);
+    const gf_entry *e = find_name(s, p->name);
     if (!e)
         return gf_fail(err, GF_EINPUT,
                        "%s: %s is missing, though adapter_config.json targets the module", path,
-                       name_of(lo, matrix, "").text);
-    if (e->rank != 2 || e->dim[0] != rows || e->dim[1] != cols)
-        return gf_fail(err, GF_EINPUT,
-                       "%s: %s has the shape [%lld, %lld], the config and the base want [%lld, "
-                       "%lld]",
-                       path, e->name, (long long)e->dim[0], (long long)e->dim[1], (long long)rows,
-                       (long long)cols);
+                       p->name);
+    if (e->rank != p->rank || e->dim[0] != p->rows || (p->rank == 2 && e->dim[1] != p->cols)) {
+        char is[64], wanted[64];
+        return gf_fail(err, GF_EINPUT, "%s: %s has the shape %s, the config and the base want %s",
+                       path, e->name, shape_text(is, e->rank, e->dim),
+                       shape_text(wanted, p->rank, (const int64_t[]){p->rows, p->cols}));
+    }
     if (!e->readable || (e->dtype != GF_F32 && e->dtype != GF_F16 && e->dtype != GF_BF16))
         return gf_fail(err, GF_EINPUT, "%s: %s is %s, want F32, F16 or BF16", path, e->name,
                        e->dtype_text);
@@ -105,15 +113,15 @@ gf_status gf_adapter_file_open(gf_adapter_file *f, const gf_adapter *ad, const c
     if (!path)
         return GF_ENOMEM;
     TRYG(gf_safetensors_open(&f->source, path, err));
-    f->matrix = gf_alloc((size_t)ad->count * MATRICES, sizeof *f->matrix, err);
+    f->entry = gf_alloc((size_t)ad->params, sizeof *f->entry, err);
     seen = gf_alloc((size_t)f->source.count, sizeof *seen, err);
-    if (!f->matrix || !seen) {
+    if (!f->entry || !seen) {
         st = GF_ENOMEM;
         goto out;
     }
-    for (int i = 0; i < MATRICES * ad->count; i++) {
-        TRYG(find_matrix(&f->matrix[i], &f->source, &ad->lora[i / MATRICES], i % MATRICES, err));
-        seen[f->matrix[i] - f->source.entry] = true;
+    for (int i = 0; i < ad->params; i++) {
+        TRYG(find_entry(&f->entry[i], &f->source, &ad->param[i], err));
+        seen[f->entry[i] - f->source.entry] = true;
     }
     TRYG(check_strangers(&f->source, seen, err));
 out:
@@ -134,7 +142,7 @@ gf_status gf_adapter_file_rows(const gf_adapter_file *f, const gf_entry *e, int6
 void gf_adapter_file_close(gf_adapter_file *f)
 {
     gf_source_close(&f->source);
-    free(f->matrix);
+    free(f->entry);
     *f = (gf_adapter_file){0};
 }
 
@@ -142,12 +150,10 @@ gf_status gf_adapter_read(const gf_adapter *ad, float *value, const char *dir, g
 {
     gf_adapter_file f;
     gf_status st = gf_adapter_file_open(&f, ad, dir, err);
-    for (int i = 0; st == GF_OK && i < MATRICES * ad->count; i++) {
-        const gf_lora *lo = &ad->lora[i / MATRICES];
-        const gf_entry *e = f.matrix[i];
+    for (int i = 0; st == GF_OK && i < ad->params; i++) {
+        const gf_entry *e = f.entry[i];
         void *raw = gf_alloc(e->bytes, 1, err);
-        st = raw ? gf_adapter_file_rows(&f, e, 0, e->dim[0], raw,
-                                        value + (i % MATRICES == A_MATRIX ? lo->a : lo->b), err)
+        st = raw ? gf_adapter_file_rows(&f, e, 0, e->dim[0], raw, value + ad->param[i].at, err)
                  : GF_ENOMEM;
         free(raw);
     }
@@ -160,32 +166,24 @@ gf_status gf_adapter_read(const gf_adapter *ad, float *value, const char *dir, g
 static gf_status write_tensors(const gf_adapter *ad, const float *value, const char *path,
                                gf_err *err)
 {
-    const int count = MATRICES * ad->count;
-    gf_st_decl *decl = gf_alloc((size_t)count, sizeof *decl, err);
-    tensor_name *name = gf_alloc((size_t)count, sizeof *name, err);
+    gf_st_decl *decl = gf_alloc((size_t)ad->params, sizeof *decl, err);
     gf_st_writer *w = NULL;
-    gf_status st = decl && name ? GF_OK : GF_ENOMEM;
-    for (int i = 0; st == GF_OK && i < count; i++) {
-        const gf_lora *lo = &ad->lora[i / MATRICES];
-        const bool is_a = i % MATRICES == A_MATRIX;
-        name[i] = name_of(lo, i % MATRICES, "");
-        decl[i] = (gf_st_decl){.name = name[i].text, .dtype = GF_F32, .rank = 2};
-        decl[i].dim[0] = is_a ? lo->r : lo->n;
-        decl[i].dim[1] = is_a ? lo->k : lo->r;
+    if (!decl)
+        return GF_ENOMEM;
+    for (int i = 0; i < ad->params; i++) {
+        const gf_param *p = &ad->param[i];
+        decl[i] = (gf_st_decl){p->name, GF_F32, p->rank, {p->rows, p->rank == 2 ? p->cols : 0}};
     }
-    if (st == GF_OK)
-        st = gf_st_writer_open(&w, path, decl, count, err);
+    gf_status st = gf_st_writer_open(&w, path, decl, ad->params, err);
     for (int i; st == GF_OK && (i = gf_st_writer_next(w)) >= 0;) {
-        const gf_lora *lo = &ad->lora[i / MATRICES];
-        st = gf_st_writer_data(w, value + (i % MATRICES == A_MATRIX ? lo->a : lo->b),
-                               (size_t)(decl[i].dim[0] * decl[i].dim[1]) * sizeof *value, err);
+        const gf_param *p = &ad->param[i];
+        st = gf_st_writer_data(w, value + p->at, (size_t)(p->rows * p->cols) * sizeof *value, err);
     }
     if (st == GF_OK)
         st = gf_st_writer_commit(w, err);
     else
         gf_st_writer_cancel(w);
     free(decl);
-    free(name);
     return st;
 }
 

@@ -2,7 +2,7 @@
  *
  * Read the two together: the backward is the forward in reverse, part for part. This is the only
  * description of the network; every backend runs it. Letters: graft/ops.h. */
-#include "model/model.h"
+#include "model/linear.h"
 
 /* A view of the first N rows: tensors are sized for a full row. */
 static gf_tensor used(const gf_model *m, gf_tensor t)
@@ -34,15 +34,6 @@ static gf_status clear_padding(gf_model *m, gf_tensor x, const gf_group *g)
     return padding ? gf_zero(m->be, gf_behind(x, x.dim[1], padding)) : GF_OK;
 }
 
-/* Where P goes: dy's tail on a device, scratch on a CPU. */
-static gf_tensor inner_of(gf_model *m, const gf_group *g, gf_tensor dy)
-{
-    const int64_t rank = gf_group_rank(g);
-    if (rank == 0)
-        return gf_none;
-    return g->tail ? gf_behind(dy, gf_group_n(g), rank) : scratch(m, "P", rank, rank);
-}
-
 /* q, k and v inside the stacked projection. */
 typedef struct {
     gf_tensor q, k, v, qk;
@@ -55,6 +46,11 @@ static gf_heads_view split_heads(const gf_model *m, gf_tensor qkv)
                            .k = gf_cols(qkv, Q, KV),
                            .v = gf_cols(qkv, Q + KV, KV),
                            .qk = gf_cols(qkv, 0, Q + KV)};
+}
+
+static gf_kept kept_rows(const gf_model *m, gf_kept k)
+{
+    return (gf_kept){.s = used(m, k.s), .z = used(m, k.z)};
 }
 
 /* The saved tensors of layer l, cut to the tokens in use. */
@@ -72,10 +68,10 @@ static gf_saved saved_rows(const gf_model *m, int64_t l)
                       .x2 = used(m, a->x2),
                       .rstd2 = used(m, a->rstd2),
                       .gate_up = used(m, a->gate_up),
-                      .s_qkv = used(m, a->s_qkv),
-                      .s_o = used(m, a->s_o),
-                      .s_gate_up = used(m, a->s_gate_up),
-                      .s_down = used(m, a->s_down)};
+                      .kept_qkv = kept_rows(m, a->kept_qkv),
+                      .kept_o = kept_rows(m, a->kept_o),
+                      .kept_gate_up = kept_rows(m, a->kept_gate_up),
+                      .kept_down = kept_rows(m, a->kept_down)};
 }
 
 /* Generation: the new tokens' keys and values go behind those already there. */
@@ -143,26 +139,24 @@ gf_status gf_block_fwd(gf_model *m, int64_t l, gf_tensor y)
     const gf_config *c = m->cfg;
     const gf_layer *w = &m->layer[l];
     const gf_saved a = saved_rows(m, l);
-    const gf_spans *row = &m->row.spans;
-    const gf_dropout drop = m->opt.dropout;
     gf_backend *be = m->be;
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
     const gf_tensor n1 = input_of(m, "norm1", &w->qkv);
     TRY(gf_rmsnorm_fwd(be, n1, a.rstd1, a.x, w->norm1, c->eps, c->norm_offset));
-    TRY(gf_group_linear_fwd(be, a.qkv, a.s_qkv, n1, gf_none, &w->qkv, row, drop));
+    TRY(gf_layer_linear_fwd(m, a.qkv, n1, gf_none, &w->qkv, &a.kept_qkv));
     TRY(attend_fwd(m, l, &a));
-    TRY(gf_group_linear_fwd(be, a.x2, a.s_o, a.o, a.x, &w->o, row, drop));
+    TRY(gf_layer_linear_fwd(m, a.x2, a.o, a.x, &w->o, &a.kept_o));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
 
     const gf_tensor n2 = input_of(m, "norm2", &w->gate_up);
     const gf_tensor h = input_of(m, "glu", &w->down);
     const int64_t up = gf_group_column(&w->gate_up, 1);
     TRY(gf_rmsnorm_fwd(be, n2, a.rstd2, a.x2, w->norm2, c->eps, c->norm_offset));
-    TRY(gf_group_linear_fwd(be, a.gate_up, a.s_gate_up, n2, gf_none, &w->gate_up, row, drop));
+    TRY(gf_layer_linear_fwd(m, a.gate_up, n2, gf_none, &w->gate_up, &a.kept_gate_up));
     TRY(gf_glu_fwd(be, h, gf_cols(a.gate_up, 0, c->F), gf_cols(a.gate_up, up, c->F), c->act));
     TRY(clear_padding(m, h, &w->down));
-    TRY(gf_group_linear_fwd(be, y, a.s_down, h, a.x2, &w->down, row, drop));
+    TRY(gf_layer_linear_fwd(m, y, h, a.x2, &w->down, &a.kept_down));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
@@ -181,27 +175,22 @@ static gf_status mlp_bwd(gf_model *m, int64_t l, const gf_saved *a, gf_dx g)
 {
     const gf_config *c = m->cfg;
     const gf_layer *w = &m->layer[l];
-    const gf_dropout drop = m->opt.dropout;
-    const gf_spans *row = &m->row.spans;
     gf_backend *be = m->be;
+    gf_tensor p;
     const gf_tensor gate = gf_cols(a->gate_up, 0, c->F);
     const gf_tensor up = gf_cols(a->gate_up, gf_group_column(&w->gate_up, 1), c->F);
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
     const gf_tensor dh = scratch(m, "dglu", c->F, gf_model_pitch(m, c->F));
-    const gf_tensor p_down = inner_of(m, &w->down, g.d);
-    TRY(gf_group_linear_bwd(be, dh, p_down, g.d, gf_none, a->s_down, &w->down, row, drop,
-                            &m->fixed));
+    TRY(gf_layer_linear_bwd(m, dh, &p, g.d, gf_none, &w->down, &a->kept_down));
     TRY(gf_glu_bwd(be, gate, up, dh, dh, gate, up, c->act)); /* h in place of its gradient */
-    TRY(gf_group_linear_da(be, p_down, dh, &w->down, row, drop, &m->fixed));
+    TRY(gf_layer_linear_da(m, p, dh, &w->down));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
 
     const gf_tensor n2 = scratch(m, "norm2", c->D, c->D); /* its gradient first */
-    const gf_tensor p = inner_of(m, &w->gate_up, a->gate_up);
-    TRY(gf_group_linear_bwd(be, n2, p, a->gate_up, gf_none, a->s_gate_up, &w->gate_up, row, drop,
-                            &m->fixed));
+    TRY(gf_layer_linear_bwd(m, n2, &p, a->gate_up, gf_none, &w->gate_up, &a->kept_gate_up));
     TRY(norm_bwd(m, g, n2, a->x2, w->norm2, a->rstd2));
-    TRY(gf_group_linear_da(be, p, n2, &w->gate_up, row, drop, &m->fixed));
+    TRY(gf_layer_linear_da(m, p, n2, &w->gate_up));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
@@ -211,28 +200,25 @@ static gf_status attention_half_bwd(gf_model *m, int64_t l, const gf_saved *a, g
 {
     const gf_config *c = m->cfg;
     const gf_layer *w = &m->layer[l];
-    const gf_dropout drop = m->opt.dropout;
     const bool below = l > m->lowest;
     gf_backend *be = m->be;
+    gf_tensor p;
     const size_t mark = gf_mark(m->arena, GF_PART_SCRATCH);
 
     const gf_tensor dqkv = gradient_of(m, "dqkv", &w->qkv);
     const size_t inner = gf_mark(m->arena, GF_PART_SCRATCH);
     const gf_tensor d_o = scratch(m, "do", c->H * c->K, c->H * c->K);
-    TRY(gf_group_linear_bwd(be, d_o, inner_of(m, &w->o, g.d), g.d, a->o, a->s_o, &w->o,
-                            &m->row.spans, drop, &m->fixed));
+    TRY(gf_layer_linear_bwd(m, d_o, &p, g.d, a->o, &w->o, &a->kept_o));
     TRY(attend_bwd(m, l, a, dqkv, d_o));
     gf_release(m->arena, GF_PART_SCRATCH, inner);
 
     const gf_tensor n1 = scratch(m, "norm1", c->D, c->D); /* its gradient first, if any */
-    const gf_tensor p = inner_of(m, &w->qkv, dqkv);
-    TRY(gf_group_linear_bwd(be, below ? n1 : gf_none, p, dqkv, gf_none, a->s_qkv, &w->qkv,
-                            &m->row.spans, drop, &m->fixed));
+    TRY(gf_layer_linear_bwd(m, below ? n1 : gf_none, &p, dqkv, gf_none, &w->qkv, &a->kept_qkv));
     if (below)
         TRY(norm_bwd(m, g, n1, a->x, w->norm1, a->rstd1));
     else
         TRY(gf_rmsnorm_fwd(be, n1, a->rstd1, a->x, w->norm1, c->eps, c->norm_offset));
-    TRY(gf_group_linear_da(be, p, n1, &w->qkv, &m->row.spans, drop, &m->fixed));
+    TRY(gf_layer_linear_da(m, p, n1, &w->qkv));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }

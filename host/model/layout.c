@@ -69,21 +69,27 @@ static gf_tensor take_vector(gf_model *m, const char *name, int64_t n)
     return e ? gf_take(m->arena, GF_PART_WEIGHTS, e->name, GF_F32, n, 0, 0) : gf_none;
 }
 
+/* A trained tensor's place in the values or the gradients. */
+static gf_tensor space_of(const gf_model *m, gf_tensor flat, int param, const char *name)
+{
+    const gf_param *p = &m->adapter->param[param];
+    const gf_tensor t = gf_rows(flat, p->at, p->rows * p->cols);
+    return gf_view(t.data, t.dtype, name, p->rows, p->rank == 2 ? p->cols : 0, 0);
+}
+
 /* A's and B's views into the flat space. */
 static void adapt(const gf_model *m, gf_linear *lin, int64_t layer, gf_linear_id id)
 {
     const gf_lora *lo = gf_adapter_find(m->adapter, layer, id);
     if (!lo)
         return;
-    float *value = m->value.data;
-    int64_t *grad = m->grad.data;
-    lin->a = gf_view(value ? value + lo->a : NULL, GF_F32, "A", lo->r, lo->k, 0);
-    lin->b = gf_view(value ? value + lo->b : NULL, GF_F32, "B", lo->n, lo->r, 0);
+    lin->a = space_of(m, m->value, lo->a, "A");
+    lin->b = space_of(m, m->value, lo->b, "B");
     lin->scale = (float)lo->scale;
     if (m->opt.use != GF_USE_TRAIN)
         return;
-    lin->da = gf_view(grad ? grad + lo->a : NULL, GF_I64, "dA", lo->r, lo->k, 0);
-    lin->db = gf_view(grad ? grad + lo->b : NULL, GF_I64, "dB", lo->n, lo->r, 0);
+    lin->da = space_of(m, m->grad, lo->a, "dA");
+    lin->db = space_of(m, m->grad, lo->b, "dB");
 }
 
 /* A device adds a bias in the type of what the product writes: f32 where that is the residual
@@ -229,11 +235,14 @@ static gf_tensor take_act(gf_model *m, const char *name, gf_dtype dtype, int64_t
     return gf_take(m->arena, GF_PART_ACT, name, dtype, d0, d1, 0);
 }
 
-/* The adapters' inner product of a group, if it has adapters. */
-static gf_tensor take_inner(gf_model *m, const char *name, const gf_group *g)
+/* What a group's adapters keep for the backward pass, if it has adapters. */
+static gf_kept take_kept(gf_model *m, const gf_group *g)
 {
     const int64_t rank = gf_group_rank(g);
-    return rank ? take_act(m, name, act_of(m), m->row.room, rank) : gf_none;
+    gf_kept kept = {gf_none, gf_none};
+    if (rank)
+        kept.s = take_act(m, "S", act_of(m), m->row.room, rank);
+    return kept;
 }
 
 gf_tensor gf_behind(gf_tensor t, int64_t first, int64_t count)
@@ -259,12 +268,15 @@ static gf_saved take_saved(gf_model *m, const gf_layer *w)
         .rstd2 = take_act(m, "rstd2", GF_F32, N, 0),
         .gate_up =
             take_pitched(m, GF_PART_ACT, "gate_up", act, N, gate_up, gate_up + w->gate_up.tail),
-        .s_qkv = take_inner(m, "s_qkv", &w->qkv),
-        .s_gate_up = take_inner(m, "s_gate_up", &w->gate_up),
-        .s_down = take_inner(m, "s_down", &w->down),
+        .kept_qkv = take_kept(m, &w->qkv),
+        .kept_gate_up = take_kept(m, &w->gate_up),
+        .kept_down = take_kept(m, &w->down),
     };
     /* o is kept, and with it its tail on a device */
-    a.s_o = w->o.tail ? gf_behind(a.o, Q, gf_group_rank(&w->o)) : take_inner(m, "s_o", &w->o);
+    if (w->o.tail)
+        a.kept_o.s = gf_behind(a.o, Q, gf_group_rank(&w->o));
+    else
+        a.kept_o = take_kept(m, &w->o);
     if (c->qk_norm) {
         a.raw = take_act(m, "raw q, k", act, N, Q + KV);
         a.rstd_q = take_act(m, "rstd_q", GF_F32, N, c->H);

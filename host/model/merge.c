@@ -45,13 +45,13 @@ typedef struct {
 
 static gf_status read_a(const merge *m, work *t)
 {
-    const gf_entry *const *matrix = &m->lora.matrix[2 * (t->lo - m->adapter.lora)]; /* A and B */
-    t->b = matrix[1];
+    const gf_entry *a = m->lora.entry[t->lo->a];
+    t->b = m->lora.entry[t->lo->b];
     t->a = gf_alloc((size_t)t->lo->r, (size_t)t->k * sizeof(float), m->err);
     void *raw = gf_alloc((size_t)t->k, sizeof(float), m->err);
     gf_status st = t->a && raw ? GF_OK : GF_ENOMEM;
     for (int64_t i = 0; st == GF_OK && i < t->lo->r; i++)
-        st = gf_adapter_file_rows(&m->lora, matrix[0], i, 1, raw, t->a + i * t->k, m->err);
+        st = gf_adapter_file_rows(&m->lora, a, i, 1, raw, t->a + i * t->k, m->err);
     free(raw);
     return st;
 }

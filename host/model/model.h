@@ -40,6 +40,12 @@ typedef struct {
     gf_group qkv, o, gate_up, down;
 } gf_layer;
 
+/* What the backward pass of a group of linear layers needs of their adapters. */
+typedef struct {
+    gf_tensor s; /* [N,R] their inner products, or none */
+    gf_tensor z; /* [N,n] DoRA: the product before its magnitude, or none */
+} gf_kept;
+
 /* What the backward pass of a layer needs (tier "cheap": norms' and GLU's outputs are
  * made again). */
 typedef struct {
@@ -49,7 +55,7 @@ typedef struct {
     gf_tensor o, lse;              /* [N,HK], [N,H] */
     gf_tensor x2, rstd2;           /* [N,D] f32, [N] */
     gf_tensor gate_up;             /* [N,2F] */
-    gf_tensor s_qkv, s_o, s_gate_up, s_down; /* adapters' inner products, or none */
+    gf_kept kept_qkv, kept_o, kept_gate_up, kept_down;
 } gf_saved;
 
 /* Keys and values of tokens already seen, for generation. */

@@ -125,12 +125,10 @@ static void check_gradients(char *dir)
     run_row(&f, true);
     cr_assert_eq(((const int64_t *)f.model.sums.data)[GF_SUM_NONFINITE], 0);
     const int64_t *grad = f.model.grad.data;
-    for (int i = 0; i < 2 * f.adapter.count; i++) {
-        const gf_lora *lo = &f.adapter.lora[i / 2];
-        const int64_t *g = grad + (i % 2 ? lo->b : lo->a);
-        char name[160], buf[64];
-        snprintf(name, sizeof name, "grad.base_model.model.%s.lora_%c.weight",
-                 gf_module_name(buf, lo->layer, lo->id), i % 2 ? 'B' : 'A');
+    for (int i = 0; i < f.adapter.params; i++) {
+        const int64_t *g = grad + f.adapter.param[i].at;
+        char name[160];
+        snprintf(name, sizeof name, "grad.%s", f.adapter.param[i].name);
         int64_t n;
         float *want = golden_tensor(&f.expected, name, &n);
         float *got = malloc((size_t)n * sizeof *got);

@@ -37,13 +37,36 @@ Test(adapter, all_linear_is_every_layer)
     cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_OK, "%s", err.text);
     cr_assert_eq(ad.count, f.config.L * GF_LINEARS);
     cr_assert_eq(ad.config.targets, GF_LINEARS);
-    int64_t size = 0;
-    for (int i = 0; i < ad.count; i++) {
-        cr_assert_eq(ad.lora[i].a, size);
-        size += ad.lora[i].r * (ad.lora[i].n + ad.lora[i].k);
+    for (int i = 0; i < ad.count; i++)
         cr_assert_float_eq(ad.lora[i].scale, 2.0, 0);
+    gf_adapter_free(&ad);
+    gf_files_close(&f);
+}
+
+/* Every tensor once, without gaps, ordered by kind; a module knows its own. */
+Test(adapter, the_flat_space_is_ordered_by_kind)
+{
+    gf_files f;
+    gf_adapter ad;
+    if (!open_files(&f))
+        cr_skip_test("no reference cases");
+    gf_peft_config c = regex("all-linear");
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, NULL), GF_OK);
+    int64_t size = 0;
+    for (int i = 0; i < ad.params; i++) {
+        const gf_param *p = &ad.param[i];
+        const gf_lora *lo = &ad.lora[p->lora];
+        cr_assert_eq(p->at, size);
+        cr_assert(i == 0 || p->kind >= ad.param[i - 1].kind);
+        cr_assert(ad.start[p->kind] <= p->at && p->at < ad.start[p->kind + 1]);
+        cr_assert_eq(i, p->kind == GF_PARAM_A ? lo->a : lo->b);
+        cr_assert_eq(p->rows * p->cols, lo->r * (p->kind == GF_PARAM_A ? lo->k : lo->n));
+        size += p->rows * p->cols;
     }
     cr_assert_eq(ad.size, size);
+    cr_assert_eq(ad.params, 2 * ad.count);
+    cr_assert_str_eq(ad.param[ad.params - 1].name,
+                     "base_model.model.model.layers.1.mlp.down_proj.lora_B.weight");
     gf_adapter_free(&ad);
     gf_files_close(&f);
 }
@@ -84,18 +107,20 @@ Test(adapter, starts_as_peft_does)
         const double bound = 1 / sqrt((double)lo->k), n = (double)(lo->r * lo->k);
         double sum = 0, square = 0;
         int64_t equal = 0;
-        for (int64_t e = lo->a; e < lo->a + lo->r * lo->k; e++) {
-            cr_assert_leq(fabs(x[e]), bound);
-            sum += x[e];
-            square += (double)x[e] * x[e];
-            equal += x[e] == y[e];
+        const float *a = x + ad.param[lo->a].at, *b = x + ad.param[lo->b].at;
+        const float *other = y + ad.param[lo->a].at;
+        for (int64_t e = 0; e < lo->r * lo->k; e++) {
+            cr_assert_leq(fabs(a[e]), bound);
+            sum += a[e];
+            square += (double)a[e] * a[e];
+            equal += a[e] == other[e];
         }
         /* Mean 0 and variance bound^2/3 within five standard errors. */
         cr_assert_lt(fabs(sum / n), 5 * bound / sqrt(3 * n));
         cr_assert_float_eq(square / n, bound * bound / 3, 5 * bound * bound * sqrt(4.0 / 45 / n));
         cr_assert_lt(equal, 3, "another seed gives the same numbers");
-        for (int64_t e = lo->b; e < lo->b + lo->n * lo->r; e++)
-            cr_assert_eq(x[e], 0);
+        for (int64_t e = 0; e < lo->n * lo->r; e++)
+            cr_assert_eq(b[e], 0);
     }
     free(x);
     free(y);
