@@ -85,8 +85,8 @@ static void move(bed *b, const float *from, double h)
 }
 
 /* Central differences along a direction against the gradient's product with it. The loss is an f32
- * sum of about 28 terms of 5: rounding 1e-5 over 2h = 1e-3 is 1e-2; the third derivative adds 2e4 h^2
- * = 5e-3 here. */
+ * sum of about 28 terms of 5: rounding 1e-5 over 2h = 1e-3 is 1e-2; the third derivative adds 2e4
+ * h^2 = 5e-3 here. */
 static void check_derivative(char *dir, float dropout)
 {
     bed b;
