@@ -16,7 +16,8 @@
 #define FIXED (1u << GF_I64)
 #define WEIGHT                                                                                     \
     (ACT | 1u << GF_F16 | 1u << GF_Q8_0 | 1u << GF_Q4_0 | 1u << GF_Q4_1 | 1u << GF_Q5_0 |          \
-     1u << GF_Q5_1)
+     1u << GF_Q5_1 | 1u << GF_IQ4_NL | 1u << GF_Q2_K | 1u << GF_Q3_K | 1u << GF_Q4_K |             \
+     1u << GF_Q5_K | 1u << GF_Q6_K | 1u << GF_IQ4_XS)
 #define ANY_TYPE ((1u << GF_DTYPES) - 1u)
 #define ANY_DIM (-1)
 

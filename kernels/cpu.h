@@ -26,12 +26,12 @@ GF_ISA_LIST(X)
 GF_OPS(X)
 #undef X
 
-/* n values of storage type t, from `in` on, as f32: bit-equal to gf_to_f32, with this ISA's
- * vectors. Quantised: n a multiple of the block. */
-void GF_CPU(to_f32)(float *out, gf_dtype t, const void *in, int64_t n);
+/* Values [from, from + n) of a row of storage type t as f32: bit-equal to gf_to_f32, with this
+ * ISA's vectors. Quantised: both multiples of 32, also inside larger blocks. */
+void GF_CPU(to_f32)(float *out, gf_dtype t, const void *row, int64_t from, int64_t n);
 
 /* The same to bf16, rounded half to even (NaN stays NaN). */
-void GF_CPU(to_bf16)(uint16_t *out, gf_dtype t, const void *in, int64_t n);
+void GF_CPU(to_bf16)(uint16_t *out, gf_dtype t, const void *row, int64_t from, int64_t n);
 
 /* f32 -> f32 or bf16, rounded half to even. */
 void GF_CPU(from_f32)(gf_dtype t, void *out, const float *in, int64_t n);

@@ -1,6 +1,7 @@
 /* dtype.c - element types and their conversion. Contract: graft/tensor.h. Block layouts:
  * llama.cpp's ggml-common.h (FORMATS 6.2). */
-#include "graft/tensor.h"
+#include "blocks.h"
+#include "quantise.h"
 
 #include <assert.h>
 #include <string.h>
@@ -87,13 +88,6 @@ uint16_t gf_f32_to_f16(float x)
     return (uint16_t)(sign | ((rounded - 0x38000000u) >> 13)); /* 112 << 23: the biases' distance */
 }
 
-static float half_at(const uint8_t *p)
-{
-    uint16_t h;
-    memcpy(&h, p, sizeof h);
-    return gf_f16_to_f32(h);
-}
-
 static void block_q8_0(float *out, const uint8_t *b)
 {
     const float d = half_at(b);
@@ -151,8 +145,12 @@ static void block_q5_1(float *out, const uint8_t *b)
 static void blocks_to_f32(float *out, gf_dtype t, const uint8_t *in, int64_t n)
 {
     assert(n % gf_dtype_block(t) == 0);
+    if (gf_dtype_block(t) == GF_SUPER) {
+        super_to_f32(out, t, in, 0, n);
+        return;
+    }
     const int64_t size = gf_dtype_size(t);
-    for (int64_t i = 0; i < n; i += 32, in += size, out += 32) {
+    for (int64_t i = 0; i < n; i += GF_LINE, in += size, out += GF_LINE) {
         switch (t) {
         case GF_Q8_0:
             block_q8_0(out, in);
@@ -168,6 +166,9 @@ static void blocks_to_f32(float *out, gf_dtype t, const uint8_t *in, int64_t n)
             break;
         case GF_Q5_1:
             block_q5_1(out, in);
+            break;
+        case GF_IQ4_NL:
+            iq4_line(out, in + 2, half_at(in));
             break;
         default:
             assert(0 && "not a block type");
@@ -221,6 +222,12 @@ void gf_from_f32(gf_dtype t, void *out, const float *in, int64_t n)
             ((uint16_t *)out)[i] = gf_f32_to_bf16(in[i]);
         break;
     default:
-        assert(0 && "gf_from_f32 writes f32, f16 and bf16");
+        gf_quantise(t, out, in, n);
     }
+}
+
+bool gf_dtype_writable(gf_dtype t)
+{
+    return t == GF_F32 || t == GF_F16 || t == GF_BF16 || t == GF_Q8_0 || t == GF_Q4_0 ||
+           t == GF_Q4_K;
 }

@@ -20,7 +20,7 @@ static void embed_part(void *ctx, int thread, int threads)
             memset(y, 0, (size_t)width * sizeof *y);
             continue;
         }
-        GF_CPU(to_f32)(y, a->table.dtype, gf_row_at(a->table, id), width);
+        GF_CPU(to_f32)(y, a->table.dtype, gf_row_at(a->table, id), 0, width);
         if (a->scale == 1.0f)
             continue;
         for (int64_t i = 0; i < width; i += V_LANES)

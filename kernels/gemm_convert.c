@@ -2,13 +2,10 @@
  * instruction set. Contract: cpu.h; block formats: tensor.h. */
 #include <string.h>
 
+#include "blocks.h"
 #include "cpu.h"
 
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
-
-enum { QK = 32 }; /* elements of every quantised block */
+enum { QK = GF_LINE }; /* elements of the smaller blocks */
 
 static inline uint32_t bits_of(float x)
 {
@@ -31,17 +28,6 @@ static inline uint16_t round_bf16(float x)
     const uint32_t rounded = (u + 0x7FFFu + ((u >> 16) & 1u)) >> 16;
     const uint32_t quiet = (u >> 16) | 0x40u;
     return (uint16_t)((u & 0x7FFFFFFFu) > 0x7F800000u ? quiet : rounded);
-}
-
-static float half_at(const unsigned char *p)
-{
-    uint16_t h;
-    memcpy(&h, p, sizeof h);
-#if defined(__F16C__)
-    return _cvtsh_ss(h);
-#else
-    return gf_f16_to_f32(h);
-#endif
 }
 
 static void halves_to_f32(float *out, const uint16_t *in, int64_t n)
@@ -179,6 +165,10 @@ static void blocks_to_f32(float *out, gf_dtype t, const unsigned char *p, int64_
         for (; out < end; out += QK, p += 22)
             scale(out, minus(fifth_bits(p + 2, nibbles(p + 6)), 16), half_at(p), 0, false);
         break;
+    case GF_IQ4_NL:
+        for (; out < end; out += QK, p += 18)
+            iq4_line(out, p + 2, half_at(p));
+        break;
     default: /* GF_Q5_1 */
         for (; out < end; out += QK, p += 24)
             scale(out, fifth_bits(p + 4, nibbles(p + 8)), half_at(p), half_at(p + 2), true);
@@ -186,8 +176,13 @@ static void blocks_to_f32(float *out, gf_dtype t, const unsigned char *p, int64_
     }
 }
 
-void GF_CPU(to_f32)(float *out, gf_dtype t, const void *in, int64_t n)
+void GF_CPU(to_f32)(float *out, gf_dtype t, const void *row, int64_t from, int64_t n)
 {
+    if (gf_dtype_block(t) == GF_SUPER) {
+        super_to_f32(out, t, row, from, n);
+        return;
+    }
+    const void *in = (const char *)row + gf_row_bytes(t, from);
     switch (t) {
     case GF_F32:
         memcpy(out, in, (size_t)n * sizeof *out);
@@ -218,21 +213,21 @@ void GF_CPU(from_f32)(gf_dtype t, void *out, const float *in, int64_t n)
         y[i] = round_bf16(x[i]);
 }
 
-void GF_CPU(to_bf16)(uint16_t *out, gf_dtype t, const void *in, int64_t n)
+void GF_CPU(to_bf16)(uint16_t *out, gf_dtype t, const void *row, int64_t from, int64_t n)
 {
-    enum { SLICE = 128 }; /* a whole number of blocks, small enough for L1 */
+    enum { SLICE = 128 }; /* a whole number of lines, small enough for L1 */
     float f[SLICE];
     if (t == GF_BF16) {
-        memcpy(out, in, (size_t)n * sizeof *out);
+        memcpy(out, (const uint16_t *)row + from, (size_t)n * sizeof *out);
         return;
     }
     if (t == GF_F32) {
-        GF_CPU(from_f32)(GF_BF16, out, in, n);
+        GF_CPU(from_f32)(GF_BF16, out, (const float *)row + from, n);
         return;
     }
     for (int64_t i = 0; i < n; i += SLICE) {
         const int64_t len = n - i < SLICE ? n - i : SLICE;
-        GF_CPU(to_f32)(f, t, (const char *)in + gf_row_bytes(t, i), len);
+        GF_CPU(to_f32)(f, t, row, from + i, len);
         GF_CPU(from_f32)(GF_BF16, out + i, f, len);
     }
 }

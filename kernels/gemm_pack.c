@@ -100,21 +100,28 @@ static void transpose(float *dst, int64_t ldd, const char *src, int64_t step, in
 
 /* ---- rows as words ----------------------------------------------------------------- */
 
-static int64_t element_bytes(gf_dtype t, int64_t n) /* n whole blocks */
+/* Bytes of the blocks that n elements reach into. */
+static int64_t element_bytes(gf_dtype t, int64_t n)
 {
-    return gf_row_bytes(t, n);
+    const int64_t block = gf_dtype_block(t);
+    return block == 1 ? gf_row_bytes(t, n) : (n + block - 1) / block * gf_dtype_size(t);
 }
 
-/* Element (i, j) of a row-major operand; j a multiple of its block. */
+static const char *row_at(const gf_operand *o, int64_t i)
+{
+    return (const char *)o->data + gf_row_bytes(o->dtype, o->ld) * i;
+}
+
+/* Element (i, j) of a row-major operand, or the block that it is in. */
 static const char *at(const gf_operand *o, int64_t i, int64_t j)
 {
-    return (const char *)o->data + element_bytes(o->dtype, o->ld) * i + element_bytes(o->dtype, j);
+    return row_at(o, i) + gf_row_bytes(o->dtype, j);
 }
 
-/* n values from `src` as f32, rounded to bf16 if the products want it. */
-static void row_to_f32(float *out, gf_word w, gf_dtype t, const char *src, int64_t n)
+/* Values [from, from + n) of a row as f32, rounded to bf16 if the products want it. */
+static void row_to_f32(float *out, gf_word w, gf_dtype t, const char *row, int64_t from, int64_t n)
 {
-    GF_CPU(to_f32)(out, t, src, n);
+    GF_CPU(to_f32)(out, t, row, from, n);
     if (w != GF_WORD_ROUND || t == GF_BF16)
         return;
     enum { SLICE = 128 };
@@ -122,20 +129,21 @@ static void row_to_f32(float *out, gf_word w, gf_dtype t, const char *src, int64
         uint16_t half[SLICE];
         const int64_t len = n - i < SLICE ? n - i : SLICE;
         GF_CPU(from_f32)(GF_BF16, half, out + i, len);
-        GF_CPU(to_f32)(out + i, GF_BF16, half, len);
+        GF_CPU(to_f32)(out + i, GF_BF16, half, 0, len);
     }
 }
 
 /* n values as words; the second half of a last odd pair is zero. */
-static void row_to_words(float *out, gf_word w, gf_dtype t, const char *src, int64_t n)
+static void row_to_words(float *out, gf_word w, gf_dtype t, const char *row, int64_t from,
+                         int64_t n)
 {
     if (w != GF_WORD_PAIR) {
-        row_to_f32(out, w, t, src, n);
+        row_to_f32(out, w, t, row, from, n);
         return;
     }
     if (n % 2)
         out[n / 2] = 0;
-    GF_CPU(to_bf16)((uint16_t *)(void *)out, t, src, n);
+    GF_CPU(to_bf16)((uint16_t *)(void *)out, t, row, from, n);
 }
 
 /* Rows in memory are words already. */
@@ -159,9 +167,9 @@ static void masked_row(float *out, gf_word w, const gf_operand *a, const gf_mask
                        int64_t k0, int64_t n)
 {
     float x[128];
-    GF_CPU(to_f32)(x, a->dtype, at(a, t, k0), n);
+    GF_CPU(to_f32)(x, a->dtype, row_at(a, t), k0, n);
     GF_CPU(mask_row)(x, mask, t, k0, n);
-    row_to_words(out, w, GF_F32, (const char *)x, n);
+    row_to_words(out, w, GF_F32, (const char *)x, 0, n);
 }
 
 /* n words of a row into a panel, from word `begin` on. */
@@ -210,7 +218,7 @@ void GF_CPU(pack_a)(float *panel, int64_t begin, gf_word w, const gf_operand *a,
             else if (mask)
                 masked_row(buf, w, a, mask, m0 + r, k0 + i, len);
             else
-                row_to_words(buf, w, a->dtype, src + r * step, len);
+                row_to_words(buf, w, a->dtype, row_at(a, m0 + r), k0 + i, len);
             put_words(panel + r * GF_DEPTH, begin + gf_words(w, i), words, gf_words(w, len));
         }
     }
@@ -231,7 +239,7 @@ static void pack_strip_nt(float *dst, int64_t height, gf_word w, const gf_operan
             call_rows(src + n * step, step, n, element_bytes(b->dtype, len));
         if (!direct) {
             for (int64_t r = 0; r < n; r++)
-                row_to_words(buf + r * SLICE, w, b->dtype, src + r * step, len);
+                row_to_words(buf + r * SLICE, w, b->dtype, row_at(b, n0 + r), k0 + i, len);
             src = (const char *)buf;
             step = SLICE * (int64_t)sizeof *buf;
         }
@@ -288,7 +296,7 @@ static void pack_nn_pairs(float *dst, int64_t height, const gf_operand *b, int64
                 row[h] = (const uint16_t *)(const void *)src;
                 continue;
             }
-            GF_CPU(to_bf16)(line + h * WIDTH, b->dtype, src, n);
+            GF_CPU(to_bf16)(line + h * WIDTH, b->dtype, row_at(b, k0 + i + h), n0, n);
             row[h] = line + h * WIDTH;
         }
         zip_pairs(dst, height, i / 2, row[0], row[1], padded);
@@ -310,7 +318,7 @@ static void pack_nn(float *dst, int64_t height, gf_word w, const gf_operand *b, 
             spread_line(dst, height, i, (const float *)(const void *)src, padded);
             continue;
         }
-        row_to_f32(buf, w, b->dtype, src, n);
+        row_to_f32(buf, w, b->dtype, row_at(b, k0 + i), n0, n);
         spread_line(dst, height, i, buf, padded);
     }
 }

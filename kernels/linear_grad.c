@@ -129,7 +129,7 @@ static void pack_tail(float *dst, const gf_linear_grad *g, const chunk *c, int64
     const int64_t step = gf_row_bytes(g->tail.dtype, g->tail.ld);
     for (int64_t t = 0; t < c->tokens; t++) {
         GF_CPU(to_f32)
-        (row, g->tail.dtype, src + (c->first + t) * step + gf_row_bytes(g->tail.dtype, r0), r);
+        (row, g->tail.dtype, src + (c->first + t) * step, r0, r);
         float *d = dst + gf_panel_at(0, t);
         for (int64_t i = 0; i < r; i += height, d += gf_panel_size(c->tokens))
             for (int64_t j = 0; j < height && i + j < r; j++)
@@ -151,11 +151,11 @@ static void pack_wide(float *dst, const gf_linear_grad *g, const chunk *c, int64
     const char *src = (const char *)g->wide.data + gf_row_bytes(g->wide.dtype, n0);
     const int64_t step = gf_row_bytes(g->wide.dtype, g->wide.ld);
     for (int64_t t = 0; t < c->tokens; t++) {
-        GF_CPU(to_f32)(row, g->wide.dtype, src + (c->first + t) * step, n);
+        GF_CPU(to_f32)(row, g->wide.dtype, src + (c->first + t) * step, 0, n);
         GF_CPU(mask_row)(row, g->mask, c->first + t, n0, n);
         if (g->wide.dtype == GF_BF16) { /* as the forward pass rounded it */
             GF_CPU(from_f32)(GF_BF16, half, row, n);
-            GF_CPU(to_f32)(row, GF_BF16, half, n);
+            GF_CPU(to_f32)(row, GF_BF16, half, 0, n);
         }
         for (int64_t j = 0; j < n; j += GF_NR)
             memcpy(dst + j * c->tokens + t * GF_NR, row + j, GF_NR * sizeof *dst);

@@ -17,7 +17,14 @@
     X(GF_Q4_0, "q4_0", 32, 18)                                                                     \
     X(GF_Q4_1, "q4_1", 32, 20)                                                                     \
     X(GF_Q5_0, "q5_0", 32, 22)                                                                     \
-    X(GF_Q5_1, "q5_1", 32, 24)
+    X(GF_Q5_1, "q5_1", 32, 24)                                                                     \
+    X(GF_IQ4_NL, "iq4_nl", 32, 18)                                                                 \
+    X(GF_Q2_K, "q2_k", 256, 84)                                                                    \
+    X(GF_Q3_K, "q3_k", 256, 110)                                                                   \
+    X(GF_Q4_K, "q4_k", 256, 144)                                                                   \
+    X(GF_Q5_K, "q5_k", 256, 176)                                                                   \
+    X(GF_Q6_K, "q6_k", 256, 210)                                                                   \
+    X(GF_IQ4_XS, "iq4_xs", 256, 136)
 
 typedef enum {
 #define X(name, text, elements, bytes) name,
@@ -85,10 +92,16 @@ uint16_t gf_f32_to_bf16(float x);
 float gf_f16_to_f32(uint16_t x);
 uint16_t gf_f32_to_f16(float x);
 
-/* Element conversion of n values between f32 and a storage type (quantised: reading only; n a
- * multiple of the block). Formulas: GGUF blocks as in llama.cpp's ggml-quants.c, dequantised in
- * f32, bit-equal to gguf-py. */
+/* Element conversion of n values between f32 and a storage type; quantised: n a multiple of the
+ * block. Formulas: GGUF blocks as in llama.cpp's ggml-quants.c, dequantised in f32, bit-equal to
+ * gguf-py.
+ *
+ * gf_from_f32 writes f32, f16, bf16, q8_0, q4_0 (bit-equal to gguf-py) and q4_k (its scales and
+ * minima searched for the least weighted square error); gf_dtype_writable says which. A quantised
+ * block with a NaN or Inf in it reads back as NaN throughout; one too large for its scale of f16
+ * (above some 65504 times the type's largest number) as Inf or NaN: check before if it matters. */
 void gf_to_f32(float *out, gf_dtype t, const void *in, int64_t n);
 void gf_from_f32(gf_dtype t, void *out, const float *in, int64_t n);
+bool gf_dtype_writable(gf_dtype t);
 
 #endif

@@ -3,14 +3,15 @@
 
 Test(embed, rows)
 {
-    static const gf_dtype type[] = {GF_F32,  GF_F16,  GF_BF16, GF_Q8_0,
-                                    GF_Q4_0, GF_Q4_1, GF_Q5_0, GF_Q5_1};
-    const int64_t n = 300, width = 96, vocabulary = 7;
+    static const gf_dtype type[] = {GF_F32,  GF_F16,  GF_BF16, GF_Q8_0,   GF_Q4_0,
+                                    GF_Q4_1, GF_Q5_0, GF_Q5_1, GF_IQ4_NL, GF_Q2_K,
+                                    GF_Q3_K, GF_Q4_K, GF_Q5_K, GF_Q6_K,   GF_IQ4_XS};
+    const int64_t n = 300, width = 512, vocabulary = 7;
     gf_backend be;
     EACH_ISA(be, 2)
     {
-        for (int k = 0; k < 8; k++) {
-            op_tensor table = op_make(type[k], "table", vocabulary, width, 0, 32);
+        for (int k = 0; k < (int)(sizeof type / sizeof *type); k++) {
+            op_tensor table = op_make(type[k], "table", vocabulary, width, 0, 256);
             op_tensor y = op_make(GF_F32, "y", n, width, 0, 5),
                       ids = op_make(GF_I32, "ids", n, 0, 0, 0);
             uint64_t state = (uint64_t)k;
@@ -25,7 +26,7 @@ Test(embed, rows)
                 const float scale = s ? 24.5f : 1.0f;
                 OP_OK(be, gf_embed_fwd(&be, y.t, ids.t, table.t, scale));
                 for (int64_t t = 0; t < n; t++) {
-                    float want[96];
+                    float want[512];
                     gf_to_f32(want, type[k], op_row(table.t, (t * 5 + 3) % vocabulary), width);
                     for (int64_t i = 0; i < width; i++)
                         cr_assert_eq(((float *)op_row(y.t, t))[i], scale * want[i], "%s %s %g %g",
@@ -63,9 +64,10 @@ Test(embed, refusals)
     const gf_tensor y = gf_view(NULL, GF_F32, "y", 2, 64, 0),
                     i = gf_view(NULL, GF_I32, "i", 2, 0, 0);
     const gf_tensor table = gf_view(NULL, GF_I64, "t", 9, 64, 0);
-    OP_REFUSED(be, gf_embed_fwd(&be, y, i, table, 1),
-               "embed_fwd: table is i64 [9,64], want "
-               "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1 [*,64]");
+    OP_REFUSED(
+        be, gf_embed_fwd(&be, y, i, table, 1),
+        "embed_fwd: table is i64 [9,64], want "
+        "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|iq4_nl|q2_k|q3_k|q4_k|q5_k|q6_k|iq4_xs [*,64]");
     gf_backend live = {0};
     const gf_tensor good = gf_view(NULL, GF_F32, "t", 9, 64, 0);
     OP_REFUSED(live, gf_embed_fwd(&live, y, i, good, 1), "embed_fwd: y has no data");

@@ -6,8 +6,10 @@
 
 #include "isas.h"
 
-static const gf_dtype b_types[] = {GF_F32,  GF_F16,  GF_BF16, GF_Q8_0,
-                                   GF_Q4_0, GF_Q4_1, GF_Q5_0, GF_Q5_1};
+static const gf_dtype b_types[] = {GF_F32,  GF_F16,  GF_BF16, GF_Q8_0,  GF_Q4_0,
+                                   GF_Q4_1, GF_Q5_0, GF_Q5_1, GF_IQ4_NL};
+static const gf_dtype super_types[] = {GF_Q2_K, GF_Q3_K, GF_Q4_K, GF_Q5_K, GF_Q6_K, GF_IQ4_XS};
+enum { SUPER_TYPES = sizeof super_types / sizeof super_types[0] };
 enum { B_TYPES = sizeof b_types / sizeof b_types[0] };
 
 static void put(gf_dtype t, void *data, int64_t i, float x)
@@ -30,13 +32,16 @@ static void *make_matrix(gf_dtype t, int64_t rows, int64_t width, bool real, uin
     }
     for (int64_t i = 0; i < bytes; i++)
         data[i] = (unsigned char)random_int(seed, 0, 255);
-    const bool has_min = t == GF_Q4_1 || t == GF_Q5_1;
+    /* where a block has its scale, its minimum follows if it has one */
+    const int64_t at_d = t == GF_Q2_K ? 80 : t == GF_Q3_K ? 108 : t == GF_Q6_K ? 208 : 0;
+    const bool has_min =
+        t == GF_Q4_1 || t == GF_Q5_1 || t == GF_Q2_K || t == GF_Q4_K || t == GF_Q5_K;
     for (int64_t at = 0; at < bytes; at += gf_dtype_size(t)) {
         const float d = real ? random_real(seed) * 0.1f : 1.0f, m = real ? -d * 7 : -3.0f;
         const uint16_t hd = gf_f32_to_f16(d), hm = gf_f32_to_f16(m);
-        memcpy(data + at, &hd, 2);
+        memcpy(data + at + at_d, &hd, 2);
         if (has_min)
-            memcpy(data + at + 2, &hm, 2);
+            memcpy(data + at + at_d + 2, &hm, 2);
     }
     return data;
 }
@@ -139,6 +144,20 @@ Test(gemm, integers_are_exact)
                 check((sample){13, 160, 96, a, b_types[t], GF_F32, nn, false, true, false, 2});
                 if (!gf_dtype_quantised(b_types[t]))
                     check((sample){7, 45, 51, a, b_types[t], a, nn, true, true, false, 0.5f});
+            }
+}
+
+/* Blocks of 256 that strips and blocks of k cut. */
+Test(gemm, super_blocks)
+{
+    for (int t = 0; t < SUPER_TYPES; t++)
+        for (int nn = 0; nn < 2; nn++)
+            for (int bf16 = 0; bf16 < 2; bf16++) {
+                const gf_dtype a = bf16 ? GF_BF16 : GF_F32, b = super_types[t];
+                const int64_t n = nn ? 512 : 96, k = nn ? 224 : 768;
+                check((sample){13, n, k, a, b, a, nn, true, false, false, 1});
+                check((sample){3, n, k, a, b, GF_F32, nn, false, true, true, 0.3f});
+                check((sample){2, nn ? 256 : 37, nn ? 45 : 256, a, b, a, nn, false, true, true, 1});
             }
 }
 

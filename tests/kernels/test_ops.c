@@ -55,9 +55,10 @@ Test(front_door, linear)
                "group_linear_fwd: layer 1 has one of A and B only");
     g = group(64);
     g.lin[0].w = none_of(GF_F32, 32, 60);
-    OP_REFUSED(be, gf_group_linear_fwd(&be, y, s, x, gf_none, &g, &row, drop),
-               "group_linear_fwd: w is f32 [32,60], want "
-               "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1 [*,64]");
+    OP_REFUSED(
+        be, gf_group_linear_fwd(&be, y, s, x, gf_none, &g, &row, drop),
+        "group_linear_fwd: w is f32 [32,60], want "
+        "f32|f16|bf16|q8_0|q4_0|q4_1|q5_0|q5_1|iq4_nl|q2_k|q3_k|q4_k|q5_k|q6_k|iq4_xs [*,64]");
     g = group(48);
     OP_REFUSED(be, gf_group_linear_fwd(&be, y, s, none_of(GF_BF16, 5, 48), gf_none, &g, &row, drop),
                "group_linear_fwd: w is q8_0 with rows of 48 elements, stride 48; want multiples "
