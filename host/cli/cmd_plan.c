@@ -75,8 +75,9 @@ static gf_status plan_run(gf_session *s, gf_plan *p, work *w, gf_model_options *
     gf_dataset data = {0}, eval = {0};
     gf_loader ld = {0};
     gf_status st = GF_OK;
+    gf_train_options t;
     TRYG(gf_inputs_data(s, &data, &eval, err));
-    const gf_train_options t = gf_inputs_training(o, gf_dataset_epoch(&data));
+    TRYG(gf_inputs_training(&t, o, gf_dataset_epoch(&data), err));
     TRYG(gf_loader_open(&ld, &data, t.batch, t.seed, t.shuffle, 0, 1, err));
     const int64_t per_epoch = ld.steps_per_epoch;
     const int64_t most =

@@ -97,7 +97,7 @@ static gf_status open_inputs(run *r, gf_err *err)
     TRY(gf_session_backend(s, err));
     TRY(gf_inputs_data(s, &r->data, &r->eval, err));
     TRY(gf_record_identity(s, &r->identity, err));
-    r->t.opt = gf_inputs_training(r->o, gf_dataset_epoch(&r->data));
+    TRY(gf_inputs_training(&r->t.opt, r->o, gf_dataset_epoch(&r->data), err));
     r->t.opt.identity = r->identity.data;
     return GF_OK;
 }

@@ -293,17 +293,25 @@ gf_model_options gf_inputs_model(const gf_session *s)
         .dropout = {.p = (float)s->adapter.config.lora_dropout, .seed = (uint64_t)s->o->seed}};
 }
 
-gf_train_options gf_inputs_training(const gf_options *o, int64_t examples)
+/* transformers' rule: from 1 on a number of steps, below a share of them all. */
+static int64_t warmup_of(const gf_options *o, int64_t total)
+{
+    if (o->warmup_steps >= 1)
+        return (int64_t)o->warmup_steps;
+    const double share = o->warmup_steps > 0 ? o->warmup_steps : o->warmup_ratio;
+    return (int64_t)ceil((double)total * share);
+}
+
+gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t examples,
+                             gf_err *err)
 {
     const int64_t total = gf_train_total(examples, o->batch_size, o->num_train_epochs,
                                          o->given.max_steps ? o->max_steps : 0);
-    const int64_t warmup =
-        o->warmup_steps > 0 ? o->warmup_steps : (int64_t)ceil(o->warmup_ratio * (double)total);
-    return (gf_train_options){
+    *out = (gf_train_options){
         .schedule = {.type = (gf_lr_type)o->lr_scheduler_type,
                      .peak = o->learning_rate,
                      .total = total,
-                     .warmup = warmup},
+                     .warmup = warmup_of(o, total)},
         .beta1 = o->adam_beta1,
         .beta2 = o->adam_beta2,
         .eps = o->adam_epsilon,
@@ -317,6 +325,12 @@ gf_train_options gf_inputs_training(const gf_options *o, int64_t examples)
         .save_total_limit = o->save_total_limit,
         .output_dir = o->output_dir,
     };
+    TRY(gf_schedule_open(&out->schedule, o->lr_scheduler_kwargs, err));
+    if (gf_lr_adapts(&out->schedule) && !o->eval_data.count && o->eval_split <= 0)
+        return gf_fail(err, GF_EARG,
+                       "this --lr-scheduler-type follows the evaluations: it needs --eval-data or "
+                       "--eval-split");
+    return GF_OK;
 }
 
 void gf_inputs_say_overlength(const char *name, const gf_dataset *data)

@@ -19,8 +19,10 @@ gf_status gf_inputs_data(gf_session *s, gf_dataset *data, gf_dataset *eval, gf_e
 /* Precision, dropout and use of the model to be trained; row_tokens is left 0. */
 gf_model_options gf_inputs_model(const gf_session *s);
 
-/* Schedule, optimizer and intervals for a data set of `examples`. */
-gf_train_options gf_inputs_training(const gf_options *o, int64_t examples);
+/* Schedule, optimizer and intervals for a data set of `examples`. GF_EARG: --lr-scheduler-kwargs
+ * that the schedule does not take; evaluations that something waits for and no data for them. */
+gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t examples,
+                             gf_err *err);
 
 /* A line on stderr if examples over --max-length were dropped or truncated (law 1). */
 void gf_inputs_say_overlength(const char *name, const gf_dataset *data);
