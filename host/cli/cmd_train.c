@@ -206,12 +206,16 @@ static gf_status write_record(run *r, const char *adapter_hash, gf_err *err)
         r->hash = NULL;
         TRY(gf_base_hash_end(h, &r->base, err));
     }
+    const gf_history *h = &r->t.history;
+    const int64_t best = gf_history_best(h);
     const gf_record record = {.plan = &r->plan,
                               .arena = &r->s.arena,
                               .base = r->base.data,
                               .adapter_hash = adapter_hash,
                               .steps = r->t.opt.schedule.total,
                               .done = r->t.step,
+                              .best_step = best < 0 ? -1 : h->step[best],
+                              .best_loss = best < 0 ? 0 : h->loss[best],
                               .examples = r->data.count,
                               .eval_examples = r->eval.count,
                               .ranks = r->comm.size};

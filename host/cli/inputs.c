@@ -323,13 +323,22 @@ gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t
         .eval_steps = o->given.eval_steps ? o->eval_steps : 0,
         .save_steps = o->given.save_steps ? o->save_steps : 0,
         .save_total_limit = o->save_total_limit,
+        .patience = o->given.early_stopping_patience ? o->early_stopping_patience : 0,
+        .patience_threshold = o->early_stopping_threshold,
+        .load_best = o->load_best_model_at_end,
         .output_dir = o->output_dir,
     };
     TRY(gf_schedule_open(&out->schedule, o->lr_scheduler_kwargs, err));
-    if (gf_lr_adapts(&out->schedule) && !o->eval_data.count && o->eval_split <= 0)
+    const char *what = gf_lr_adapts(&out->schedule) ? "this --lr-scheduler-type"
+                       : out->patience              ? "--early-stopping-patience"
+                       : out->load_best             ? "--load-best-model-at-end"
+                                                    : NULL;
+    if (what && !o->eval_data.count && o->eval_split <= 0)
         return gf_fail(err, GF_EARG,
-                       "this --lr-scheduler-type follows the evaluations: it needs --eval-data or "
-                       "--eval-split");
+                       "%s follows the evaluations: it needs --eval-data or --eval-split", what);
+    if (o->given.early_stopping_threshold && !out->patience)
+        return gf_fail(err, GF_EARG,
+                       "--early-stopping-threshold goes with --early-stopping-patience");
     return GF_OK;
 }
 

@@ -25,6 +25,11 @@ static int64_t number_of(const char *name)
     return errno ? -1 : n;
 }
 
+char *gf_checkpoint_path(const char *dir, int64_t step, gf_err *err)
+{
+    return gf_format(err, "%s/%s%lld", dir, prefix, (long long)step);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static gf_status write_optimizer(const gf_state *s, const gf_adapter *ad, const char *dir,
@@ -55,8 +60,10 @@ static gf_status write_state(const gf_state *s, const char *dir, gf_err *err)
     if (!path)
         return GF_ENOMEM;
     TRYG(gf_buf_printf(&text, err,
-                       "{\"format\":1,\"version\":\"%s\",\"step\":%lld,\"options\":%s}\n",
-                       GRAFT_VERSION, (long long)s->step, s->identity));
+                       "{\"format\":1,\"version\":\"%s\",\"step\":%lld,\"evaluations\":",
+                       GRAFT_VERSION, (long long)s->step));
+    TRYG(gf_history_write(&s->history, &text, err));
+    TRYG(gf_buf_printf(&text, err, ",\"options\":%s}\n", s->identity));
     TRYG(gf_file_write(path, text.data, text.len, err));
 out:
     gf_buf_free(&text);
@@ -80,7 +87,7 @@ static gf_status check_finite(const gf_state *s, const gf_adapter *ad, gf_err *e
 gf_status gf_checkpoint_save(const gf_state *s, const gf_adapter *ad, const char *dir, gf_err *err)
 {
     gf_status st = GF_OK;
-    char *path = gf_format(err, "%s/%s%lld", dir, prefix, (long long)s->step);
+    char *path = gf_checkpoint_path(dir, s->step, err);
     char *tmp = gf_format(err, "%s/.%s%lld.tmp", dir, prefix, (long long)s->step);
     if (!path || !tmp) {
         st = GF_ENOMEM;
@@ -211,6 +218,8 @@ gf_status gf_checkpoint_load(gf_state *s, const gf_adapter *ad, const char *path
         goto out;
     }
     TRYG(gf_json_int(&s->step, state, "step", -1, 0, INT64_MAX, file, err));
+    TRYG(gf_history_read(&s->history, cJSON_GetObjectItemCaseSensitive(state, "evaluations"),
+                         s->step, file, err));
     TRYG(compare(cJSON_GetObjectItemCaseSensitive(state, "options"), s->identity, "", path, err));
     TRYG(check_adapter(ad, path, err));
     TRYG(gf_adapter_read(ad, s->value, path, err));
@@ -235,7 +244,7 @@ gf_status gf_checkpoint_last(char **path, const char *dir, gf_err *err)
     closedir(d);
     if (last < 0)
         return GF_OK;
-    *path = gf_format(err, "%s/%s%lld", dir, prefix, (long long)last);
+    *path = gf_checkpoint_path(dir, last, err);
     return *path ? GF_OK : GF_ENOMEM;
 }
 
@@ -269,7 +278,8 @@ static bool is_leftover(const char *name)
     return name[0] == '.' && !strncmp(name + 1, prefix, sizeof prefix - 1);
 }
 
-gf_status gf_checkpoint_prune(const char *dir, int64_t keep, int64_t newest, gf_err *err)
+gf_status gf_checkpoint_prune(const char *dir, int64_t keep, int64_t newest, int64_t best,
+                              gf_err *err)
 {
     for (;;) {
         int64_t count = 0, oldest = INT64_MAX;
@@ -283,10 +293,10 @@ gf_status gf_checkpoint_prune(const char *dir, int64_t keep, int64_t newest, gf_
             if (n > newest || is_leftover(e->d_name))
                 st = gf_buf_str(&name, e->d_name, err);
             count += n >= 0;
-            oldest = n >= 0 && n < oldest ? n : oldest;
+            oldest = n >= 0 && n < oldest && n != best && n != newest ? n : oldest;
         }
         closedir(d);
-        const bool done = st == GF_OK && !name.len && count <= keep;
+        const bool done = st == GF_OK && !name.len && (count <= keep || oldest == INT64_MAX);
         if (st == GF_OK && !name.len && !done)
             st = gf_buf_printf(&name, err, "%s%lld", prefix, (long long)oldest);
         if (st == GF_OK && !done)

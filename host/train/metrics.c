@@ -95,14 +95,19 @@ out:
     return put(f, &line, path, st, err);
 }
 
-gf_status gf_metrics_eval(FILE *f, int64_t step, double loss, double accuracy, const char *path,
+gf_status gf_metrics_eval(FILE *f, const gf_history *h, double accuracy, const char *path,
                           gf_err *err)
 {
     gf_buf line = {0};
     gf_status st = GF_OK;
-    TRYG(gf_buf_printf(&line, err, "{\"step\":%lld", (long long)step));
-    TRYG(field(&line, "eval_loss", loss, err));
+    const int64_t last = h->count - 1, best = gf_history_best(h);
+    TRYG(gf_buf_printf(&line, err, "{\"step\":%lld", (long long)h->step[last]));
+    TRYG(field(&line, "eval_loss", h->loss[last], err));
     TRYG(field(&line, "eval_accuracy", accuracy, err));
+    if (best >= 0) {
+        TRYG(gf_buf_printf(&line, err, ",\"best_step\":%lld", (long long)h->step[best]));
+        TRYG(field(&line, "best_eval_loss", h->loss[best], err));
+    }
 out:
     return put(f, &line, path, st, err);
 }

@@ -9,7 +9,8 @@
  * an incomplete last line too. */
 gf_status gf_metrics_open(FILE **f, const char *path, int64_t step, gf_err *err);
 gf_status gf_metrics_step(FILE *f, const gf_step *s, const char *path, gf_err *err);
-gf_status gf_metrics_eval(FILE *f, int64_t step, double loss, double accuracy, const char *path,
+/* The last evaluation, and the best one so far. */
+gf_status gf_metrics_eval(FILE *f, const gf_history *h, double accuracy, const char *path,
                           gf_err *err);
 
 #endif

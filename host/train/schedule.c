@@ -144,7 +144,8 @@ static void plateau(const gf_schedule *s, course *c, double loss)
 
 static course course_start(const gf_schedule *s, int64_t first)
 {
-    return (course){.lr = s->peak, .best = (double)INFINITY, .reset = s->reset_start, .first = first};
+    return (course){
+        .lr = s->peak, .best = (double)INFINITY, .reset = s->reset_start, .first = first};
 }
 
 /* A plateau that lasted: lower, and after reset_start times at the bottom from the beginning. */

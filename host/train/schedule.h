@@ -33,8 +33,8 @@ typedef struct {
     double num_cycles;
     double lr_end, power;
     int64_t timescale;
-    double min_lr, min_lr_rate;  /* of the cosines: only min_lr_rate, once opened */
-    double warmup_lr_rate;       /* negative: 1 / warmup */
+    double min_lr, min_lr_rate; /* of the cosines: only min_lr_rate, once opened */
+    double warmup_lr_rate;      /* negative: 1 / warmup */
     int64_t num_stable_steps, num_decay_steps;
     gf_lr_shape warmup_type, decay_type;
     double min_lr_ratio;

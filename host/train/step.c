@@ -144,7 +144,9 @@ static gf_status update(gf_trainer *t, const sums *s, gf_step *out, gf_err *err)
         const double coef = o->max_grad_norm / (out->grad_norm + 1e-6); /* torch's epsilon */
         scale *= coef < 1 ? coef : 1;
     }
-    const gf_adamw_args args = {.lr = gf_lr_at(&o->schedule, t->step + 1),
+    const gf_schedule *schedule = &o->schedule;
+    const double rate = gf_lr_adapts(schedule) ? t->rate : gf_lr_at(schedule, t->step + 1);
+    const gf_adamw_args args = {.lr = rate,
                                 .beta1 = o->beta1,
                                 .beta2 = o->beta2,
                                 .eps = o->eps,

@@ -4,6 +4,7 @@
 
 #include "graft/measure.h"
 #include "train/evaluate.h"
+#include "train/history.h"
 #include "train/schedule.h"
 
 #include <signal.h>
@@ -19,6 +20,9 @@ typedef struct {
     int64_t eval_steps; /* 0: at each epoch's end */
     int64_t save_steps; /* 0: at each epoch's end */
     int64_t save_total_limit;
+    int64_t patience;          /* evaluations without a better loss that end the run; 0: never */
+    double patience_threshold; /* by more than which a loss is better */
+    bool load_best;            /* the adapter at the end is that of the best evaluation */
     const char *output_dir;
     /* The options that must not differ on resume, as a JSON object; stored in every checkpoint. */
     const char *identity;
@@ -60,8 +64,11 @@ typedef struct {
     gf_watch watch;
 
     gf_loader loader;
-    int64_t step;  /* updates done */
-    FILE *metrics; /* rank 0 */
+    int64_t step; /* updates done */
+    gf_history history;
+    double rate;        /* of a schedule that adapts */
+    char *resumed_from; /* the folder of the checkpoint that it goes on from, or NULL */
+    FILE *metrics;      /* rank 0 */
     char *metrics_path;
 } gf_trainer;
 
@@ -75,9 +82,13 @@ extern volatile sig_atomic_t gf_stop_requested;
 gf_status gf_trainer_open(gf_trainer *t, const char *resume, gf_err *err);
 void gf_trainer_close(gf_trainer *t);
 
-/* Trains to the end: all steps, evaluations and checkpoints. GF_EINTERRUPT after a requested stop,
- * when the checkpoint is saved. */
+/* Trains to the end: all steps, evaluations and checkpoints; with load_best, rank 0's values are
+ * then those of the best evaluation. GF_EINTERRUPT after a requested stop, when the checkpoint is
+ * saved. */
 gf_status gf_train(gf_trainer *t, gf_err *err);
+
+/* All steps done, or no better evaluation for as long as the options say. */
+bool gf_train_is_over(const gf_trainer *t);
 
 /* step.c: one optimizer step: rows, reduction, clip, AdamW. Nothing of it is kept on failure. */
 gf_status gf_train_step(gf_trainer *t, gf_step *out, bool *stop, gf_err *err);

@@ -71,6 +71,8 @@ Test(options, choices_have_the_numbers_that_their_enums_have)
         {"lr_scheduler_type", GF_LR_COSINE, "cosine"},
         {"lr_scheduler_type", GF_LR_CONSTANT, "constant"},
         {"lr_scheduler_type", GF_LR_CONSTANT_WARMUP, "constant_with_warmup"},
+        {"lr_scheduler_type", GF_LR_COSINE_WARMUP_MIN, "cosine_warmup_with_min_lr"},
+        {"lr_scheduler_type", GF_LR_GREEDY, "greedy"},
         {"precision", GF_PRECISION_FP32, "fp32"},
         {"precision", GF_PRECISION_BF16, "bf16"},
         {"gradient_checkpointing", GF_CKPT_CHEAP, "cheap"},

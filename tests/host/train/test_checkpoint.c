@@ -109,7 +109,7 @@ Test(checkpoint, the_oldest_go)
     for (int i = 0; i < 3; i++)
         cr_assert_eq(save(&b, steps[i], NULL), GF_OK);
     run(NULL, "mkdir %s/.checkpoint-7.tmp", b.scratch);
-    cr_assert_eq(gf_checkpoint_prune(b.scratch, 2, 100, NULL), GF_OK);
+    cr_assert_eq(gf_checkpoint_prune(b.scratch, 2, 100, -1, NULL), GF_OK);
     cr_assert_eq(run(NULL, "test -e %s/.checkpoint-7.tmp", b.scratch), 1);
     cr_assert_eq(run(NULL, "test -e %s/checkpoint-9", b.scratch), 1);
     cr_assert_eq(run(NULL, "test -e %s/checkpoint-10", b.scratch), 0);
@@ -117,7 +117,8 @@ Test(checkpoint, the_oldest_go)
     cr_assert(strstr(path, "checkpoint-100"));
     free(path);
     cr_assert_eq(save(&b, 11, NULL), GF_OK);
-    cr_assert_eq(gf_checkpoint_prune(b.scratch, 2, 11, NULL), GF_OK); /* after going back to 10 */
+    cr_assert_eq(gf_checkpoint_prune(b.scratch, 2, 11, -1, NULL),
+                 GF_OK); /* after going back to 10 */
     cr_assert_eq(
         run(NULL, "ls -A %s | tr '\\n' ' ' | grep -qx 'checkpoint-10 checkpoint-11 '", b.scratch),
         0);

@@ -31,7 +31,10 @@ Test(metrics, numbers_read_back_exactly)
         const gf_step s = step_of(n);
         cr_assert_eq(gf_metrics_step(f, &s, path, NULL), GF_OK);
     }
-    cr_assert_eq(gf_metrics_eval(f, 5, 1.0 / 3, 2.0 / 3, path, NULL), GF_OK);
+    int64_t at[] = {0, 3, 5};
+    double loss[] = {0.1, 0.2, 1.0 / 3};
+    const gf_history h = {.step = at, .loss = loss, .count = 3};
+    cr_assert_eq(gf_metrics_eval(f, &h, 2.0 / 3, path, NULL), GF_OK);
     fclose(f);
     for (int n = 0; n < 5; n++) {
         const gf_step s = step_of(n + 1);
@@ -41,6 +44,8 @@ Test(metrics, numbers_read_back_exactly)
         cr_assert_eq(jsonl_number(path, "trained_tokens", n), (double)s.trained);
     }
     cr_assert_eq(jsonl_number(path, "eval_loss", 0), 1.0 / 3);
+    cr_assert_eq(jsonl_number(path, "best_eval_loss", 0), 0.2);
+    cr_assert_eq(jsonl_number(path, "best_step", 0), 3);
     scratch_remove(dir);
     free(path);
 }
@@ -54,7 +59,9 @@ Test(metrics, a_resume_cuts_back)
     for (int64_t n = 1; n <= 4; n++) {
         const gf_step s = step_of(n);
         gf_metrics_step(f, &s, path, NULL);
-        gf_metrics_eval(f, n, 1, 1, path, NULL);
+        double loss = 1;
+        const gf_history h = {.step = &n, .loss = &loss, .count = 1};
+        gf_metrics_eval(f, &h, 1, path, NULL);
     }
     fputs("{\"step\":5,\"lo", f); /* a line that a crash cut */
     fclose(f);
