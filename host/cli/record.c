@@ -321,8 +321,8 @@ static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err
     TRY(gf_buf_printf(b, err, "  \"steps\": %lld,\n  \"steps_done\": %lld,\n", (long long)r->steps,
                       (long long)r->done));
     if (r->best_step >= 0) {
-        TRY(gf_buf_printf(b, err, "  \"best_step\": %lld,\n  \"best_eval_loss\": ",
-                          (long long)r->best_step));
+        TRY(gf_buf_printf(
+            b, err, "  \"best_step\": %lld,\n  \"best_eval_loss\": ", (long long)r->best_step));
         TRY(gf_json_number(b, r->best_loss, err));
         TRY(gf_buf_str(b, ",\n", err));
     }
