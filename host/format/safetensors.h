@@ -11,11 +11,10 @@
  * of more than four dimensions, its leading ones multiplied into dim[0]. Entries stand in the order
  * of their data.
  *
- * One file, or a folder's model.safetensors or model.safetensors.index.json with its shards (file
- * names in the index must not leave the folder; every tensor of weight_map must be in its shard,
- * and no shard may hold one that it does not name). Neither: GF_EINPUT says what is there. */
+ * gf_safetensors_add: one file more, for a folder with shards (format/folder.h); call
+ * gf_source_index after the last. */
 gf_status gf_safetensors_open(gf_source *s, const char *path, gf_err *err);
-gf_status gf_safetensors_open_folder(gf_source *s, const char *dir, gf_err *err);
+gf_status gf_safetensors_add(gf_source *s, const char *path, gf_err *err);
 
 /* Streaming writer: all names, dtypes and shapes first; then the data in the order that
  * gf_st_writer_next names (official order: dtype descending, then name).

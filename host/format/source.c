@@ -80,10 +80,34 @@ const gf_entry *gf_source_find(const gf_source *s, const char *name)
     return NULL;
 }
 
+/* Element by element, from the mapping. */
+static void read_strided(const gf_source *s, const gf_entry *e, uint64_t at, void *out, size_t size)
+{
+    uint64_t count = 1;
+    for (int i = 0; i < 4; i++)
+        count *= (uint64_t)e->dim[i];
+    const uint64_t item = e->bytes / count;
+    const unsigned char *data = s->file[e->file].map.data + e->offset;
+    unsigned char *to = out;
+    assert(at % item == 0 && size % item == 0);
+    for (uint64_t i = at / item; size; i++, to += item, size -= item) {
+        uint64_t rest = i, from = 0;
+        for (int k = e->rank - 1; k >= 0; k--) {
+            from += rest % (uint64_t)e->dim[k] * (uint64_t)e->stride[k];
+            rest /= (uint64_t)e->dim[k];
+        }
+        memcpy(to, data + from * item, item);
+    }
+}
+
 gf_status gf_source_read(const gf_source *s, const gf_entry *e, uint64_t at, void *out, size_t size,
                          gf_err *err)
 {
     assert(at <= e->bytes && size <= e->bytes - at);
+    if (e->strided) {
+        read_strided(s, e, at, out, size);
+        return GF_OK;
+    }
     const gf_source_file *file = &s->file[e->file];
     char *to = out;
     uint64_t from = e->offset + at;
@@ -109,6 +133,7 @@ void gf_source_close(gf_source *s)
     for (int i = 0; i < s->count; i++)
         free(s->entry[i].name);
     for (int i = 0; i < s->files; i++) {
+        gf_file_unmap(&s->file[i].map);
         close(s->file[i].fd);
         free(s->file[i].path);
     }

@@ -1,9 +1,11 @@
-/* source.h - tensors in files: one table over safetensors shards or a GGUF file.
+/* source.h - tensors in files: one table over a GGUF file, or the shards of one, or of safetensors
+ * or torch files.
  *
  * Names are those of the file. Nothing is read but headers until gf_source_read. */
 #ifndef GRAFT_HOST_FORMAT_SOURCE_H
 #define GRAFT_HOST_FORMAT_SOURCE_H
 
+#include "base/file.h"
 #include "graft/tensor.h"
 
 typedef struct {
@@ -16,11 +18,15 @@ typedef struct {
     int file;               /* index into files */
     uint64_t offset;        /* of the first byte in that file */
     uint64_t bytes;
+    bool
+        strided; /* its elements lie apart (a transposed view); gf_source_read puts them in order */
+    int64_t stride[4]; /* then: elements from one index to the next */
 } gf_entry;
 
 typedef struct {
     char *path;
     int fd;
+    gf_map map; /* of a file with strided tensors, else empty */
 } gf_source_file;
 
 typedef struct {
@@ -34,8 +40,8 @@ typedef struct {
 /* Binary search by name; NULL if there is none. */
 const gf_entry *gf_source_find(const gf_source *s, const char *name);
 
-/* Reads `size` bytes of the tensor's data from byte `at` of it (asserted to lie inside it). Safe
- * from several threads. */
+/* Reads `size` bytes of the tensor's data from byte `at` of it (asserted to lie inside it; of
+ * strided ones whole elements). Safe from several threads. */
 gf_status gf_source_read(const gf_source *s, const gf_entry *e, uint64_t at, void *out, size_t size,
                          gf_err *err);
 void gf_source_close(gf_source *s);

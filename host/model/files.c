@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "format/safetensors.h"
+#include "format/folder.h"
 #include "model/names.h"
 
 static const char model_prefix[] = "model.";
@@ -110,7 +110,7 @@ out:
 static gf_status open_folder(gf_files *f, gf_err *err)
 {
     TRY(gf_config_read(&f->config, f->path, err));
-    TRY(gf_safetensors_open_folder(&f->shards, f->path, err));
+    TRY(gf_folder_open(&f->shards, f->path, err));
     f->bare = !gf_source_find(&f->shards, "model.embed_tokens.weight") &&
               gf_source_find(&f->shards, "embed_tokens.weight");
     TRY(check_tensors(f, err));
