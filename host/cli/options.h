@@ -16,7 +16,7 @@
     X(generate, true, "complete a prompt or a conversation")                                       \
     X(chat, true, "talk to a model")                                                               \
     X(merge, true, "base + adapter -> a model of its own")                                         \
-    X(export, false, "adapter -> GGUF adapter, Ollama, ...")                                       \
+    X(export, true, "adapter -> GGUF adapter, Ollama folder, ...")                                 \
     X(convert, false, "model -> safetensors folder or GGUF")                                       \
     X(tokenize, true, "text or a conversation -> token ids")                                       \
     X(info, true, "what is in a model, an adapter or a checkpoint; what this machine has")         \
