@@ -33,8 +33,8 @@ typedef enum {
 } gf_command;
 
 /* Choices are stored as their number in options.def's list. data_format, train_on,
- * overlength, init_lora_weights and lr_scheduler_type have the numbers of gf_data_format,
- * gf_train_on, gf_overlength, gf_init and gf_lr_type; the others these. */
+ * overlength, alpaca_prompt, init_lora_weights and lr_scheduler_type have the numbers of
+ * gf_data_format, gf_train_on, gf_overlength, gf_init and gf_lr_type; the others these. */
 typedef enum { GF_DTYPE_BASE, GF_DTYPE_F32, GF_DTYPE_F16, GF_DTYPE_BF16 } gf_opt_dtype;
 typedef enum { GF_PRECISION_AUTO, GF_PRECISION_FP32, GF_PRECISION_BF16 } gf_opt_precision;
 typedef enum { GF_CKPT_AUTO, GF_CKPT_CHEAP } gf_opt_checkpointing;

@@ -120,7 +120,8 @@ gf_status gf_session_data_options(gf_session *s, gf_data_options *out, gf_err *e
                              .format = (gf_data_format)o->data_format,
                              .train_on = (gf_train_on)o->train_on,
                              .overlength = (gf_overlength)o->overlength,
-                             .max_length = o->max_length};
+                             .max_length = o->max_length,
+                             .alpaca = (gf_alpaca)o->alpaca_prompt};
     return GF_OK;
 }
 

@@ -1,4 +1,5 @@
 #include "text/dataset_parts.h"
+#include "text/dataset_source.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -39,6 +40,17 @@ gf_status gf_record_need_tokenizer(const gf_record *r)
                    r->place);
 }
 
+void gf_record_answer(const gf_record *r, int64_t tokens)
+{
+    gf_dataset *d = r->stats;
+    if (d == NULL || tokens > GF_SHORT_ANSWER)
+        return;
+    if (d->short_answers++ == 0) {
+        d->short_file = r->e->file;
+        d->short_line = r->e->line;
+    }
+}
+
 static void count_trained(gf_example *e)
 {
     e->trained = 0;
@@ -77,13 +89,19 @@ static gf_status build(const gf_record *r, gf_data_format format)
         return gf_text_example(r, false);
     case GF_DATA_TOKENS:
         return gf_token_example(r);
+    case GF_DATA_SHAREGPT:
+        return gf_sharegpt_example(r);
+    case GF_DATA_ALPACA:
+        return gf_alpaca_example(r);
+    case GF_DATA_PAIRS:
+        return gf_pair_example(r);
     default:
         return gf_fail(r->err, GF_EARG, "%s: no such data format", r->place);
     }
 }
 
-gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *json,
-                             const gf_data_options *opt, gf_dataset *stats, gf_err *err)
+static gf_status make_example(gf_example *e, gf_buf *rendered, gf_turns *turns, const cJSON *json,
+                              const gf_data_options *opt, gf_dataset *stats, gf_err *err)
 {
     char place[320] = "the record"; /* a path of 256 and a number */
     if (e->file != NULL)
@@ -94,6 +112,7 @@ gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *json,
                          .e = e,
                          .stats = stats,
                          .rendered = rendered,
+                         .turns = turns,
                          .place = place,
                          .err = err};
     gf_data_format format = opt->format;
@@ -109,6 +128,12 @@ gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *json,
     if (st == GF_OK && e->text == 0) /* records of ids */
         e->text = gf_loose_hash((const char *)e->ids, (size_t)e->length * sizeof *e->ids);
     return st;
+}
+
+gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *record,
+                             const gf_data_options *opt, gf_dataset *stats, gf_err *err)
+{
+    return make_example(e, rendered, NULL, record, opt, stats, err);
 }
 
 /* ---- loading ----------------------------------------------------------------------- */
@@ -164,24 +189,33 @@ static gf_status limit_length(loading *l, gf_example *e, bool *keep, gf_err *err
     }
 }
 
-static gf_status load_record(void *ctx, cJSON *json, int64_t line, gf_err *err)
+static gf_status load_record(void *ctx, cJSON *json, const char *text, size_t n, int64_t line,
+                             gf_err *err)
 {
+    (void)text;
+    (void)n;
     loading *l = ctx;
     gf_example e = {.file = l->file, .line = line};
-    bool keep;
+    bool keep = false;
     if (l->automatic)
         TRY(same_format(l, json, line, err));
     l->records++;
-    TRY(gf_dataset_example(&e, NULL, json, &l->opt, l->d, err));
-    gf_status st = limit_length(l, &e, &keep, err);
+    gf_turns turns = {0};
+    const bool look = l->d->count < l->opt.looks;
+    gf_status st = make_example(&e, NULL, look ? &turns : NULL, json, &l->opt, l->d, err);
+    if (st == GF_OK)
+        st = limit_length(l, &e, &keep, err);
     if (st == GF_OK && keep && e.length == 0)
         st = gf_fail(err, GF_EINPUT, "%s:%lld: the example is empty", l->file, (long long)line);
     if (st == GF_OK && keep && e.trained == 0)
         st = gf_fail(
             err, GF_EINPUT, "%s:%lld: the example has no trained token%s", l->file, (long long)line,
             l->opt.max_length > 0 && e.length == l->opt.max_length ? " within --max-length" : "");
+    if (st == GF_OK && keep && look)
+        st = l->opt.look(l->opt.look_ctx, l->d->count, &e, &turns, err);
     if (st == GF_OK && keep)
         st = gf_dataset_add(l->d, &e, err);
+    free(turns.turn);
     free_example(&e);
     return st;
 }

@@ -11,7 +11,10 @@ typedef enum {
     GF_DATA_MESSAGES,
     GF_DATA_GUANACO,
     GF_DATA_TEXT,
-    GF_DATA_TOKENS
+    GF_DATA_TOKENS,
+    GF_DATA_SHAREGPT,
+    GF_DATA_ALPACA,
+    GF_DATA_PAIRS
 } gf_data_format;
 typedef enum {
     GF_TRAIN_DEFAULT,
@@ -21,6 +24,25 @@ typedef enum {
 } gf_train_on;
 typedef enum { GF_OVERLENGTH_ERROR, GF_OVERLENGTH_TRUNCATE, GF_OVERLENGTH_DROP } gf_overlength;
 
+/* Alpaca records: as a chat where there is a chat template, else with the Alpaca prompt. */
+typedef enum { GF_ALPACA_AUTO, GF_ALPACA_CHAT, GF_ALPACA_TEXT } gf_alpaca;
+
+typedef struct gf_example gf_example;
+
+/* A turn of a conversation: its tokens end before `end`, and begin where the one before ends. */
+typedef struct {
+    char role[24];
+    int64_t end;
+} gf_turn;
+typedef struct {
+    gf_turn *turn;
+    int count; /* 0: the record is no conversation */
+} gf_turns;
+
+/* Looks at an example as it is read: its number, itself, its turns. */
+typedef gf_status (*gf_example_fn)(void *ctx, int64_t number, const gf_example *e,
+                                   const gf_turns *turns, gf_err *err);
+
 typedef struct {
     gf_tokenizer *tokenizer; /* NULL is fine for the tokens format */
     gf_template *chat;       /* NULL: the model has none; messages are then an error */
@@ -29,17 +51,23 @@ typedef struct {
     gf_train_on train_on;
     gf_overlength overlength;
     int64_t max_length; /* tokens */
+    gf_alpaca alpaca;
+    int64_t looks; /* so many of the first examples are shown to `look` */
+    gf_example_fn look;
+    void *look_ctx;
 } gf_data_options;
 
 /* Labels: label[t] is ids[t] where trained, else -100. Label 0 is never counted (nothing predicts
  * it) but kept as the data has it. */
-typedef struct {
+struct gf_example {
     int32_t *ids, *labels;
     int64_t length, trained; /* trained: labels != -100 other than label 0 */
     const char *file;        /* where it stands; not owned by the example */
     int64_t line;            /* 1-based; for a .json array the line on which the element starts */
     uint64_t text; /* gf_loose_hash of what was tokenized, of the ids if there is no text */
-} gf_example;
+};
+
+enum { GF_SHORT_ANSWER = 2 }; /* tokens: one word and the end token */
 
 /* What lies in memory of each example; its tokens are in the store. */
 typedef struct {
@@ -70,12 +98,15 @@ typedef struct {
                               * differently, as templates do that drop earlier reasoning */
     int64_t no_end_token;    /* trained turns without a control token at their end */
     int64_t trained_turns;   /* of conversations */
+    int64_t short_answers;  /* of conversations and pairs: at most GF_SHORT_ANSWER trained tokens */
+    const char *short_file; /* where the first of them stands */
+    int64_t short_line;
 } gf_dataset;
 
 /* Reads every file (.json: array or one object; .jsonl: one object a line, empty lines skipped) and
  * appends its examples. Errors name file and line: malformed, empty, no trained token, over-length,
- * ids outside V. GF_DATA_AUTO: each file's first record decides, the others must be alike. A format
- * that this version lacks is GF_EMISSING; a train_on that the format has no meaning
+ * ids outside V. GF_DATA_AUTO: each file's first record decides, the others must be alike. A
+ * train_on that the format has no meaning
  * for, GF_EARG. */
 gf_status gf_dataset_load(gf_dataset *d, char *const *files, int count, const gf_data_options *opt,
                           gf_err *err);

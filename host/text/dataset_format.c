@@ -11,16 +11,9 @@ static const cJSON *member(const cJSON *j, const char *key)
 
 const char *gf_data_format_name(gf_data_format f)
 {
-    static const char *const names[] = {"auto", "messages", "guanaco", "text", "tokens"};
+    static const char *const names[] = {"auto",   "messages", "guanaco", "text",
+                                        "tokens", "sharegpt", "alpaca",  "prompt-completion"};
     return names[f];
-}
-
-static gf_status later(const char *place, const char *format, gf_err *err)
-{
-    return gf_fail(err, GF_EMISSING,
-                   "%s: this is the %s format, which comes in a later version: convert it to "
-                   "{\"messages\": [{\"role\": ..., \"content\": ...}]}",
-                   place, format);
 }
 
 gf_status gf_data_detect(const cJSON *record, const char *place, gf_data_format *out, gf_err *err)
@@ -30,16 +23,22 @@ gf_status gf_data_detect(const cJSON *record, const char *place, gf_data_format 
         return GF_OK;
     if (!cJSON_IsObject(record))
         return gf_fail(err, GF_EINPUT, "%s: want an object", place);
-    if (member(record, "input_ids") != NULL) {
-        *out = GF_DATA_TOKENS;
-        return GF_OK;
+    static const struct {
+        const char *keys[2];
+        gf_data_format format;
+    } known[] = {
+        {{"input_ids"}, GF_DATA_TOKENS},
+        {{"conversations"}, GF_DATA_SHAREGPT},
+        {{"instruction", "output"}, GF_DATA_ALPACA}, /* some have a "text" besides */
+        {{"prompt", "completion"}, GF_DATA_PAIRS},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        const char *const *k = known[i].keys;
+        if (member(record, k[0]) != NULL && (k[1] == NULL || member(record, k[1]) != NULL)) {
+            *out = known[i].format;
+            return GF_OK;
+        }
     }
-    if (member(record, "conversations") != NULL)
-        return later(place, "sharegpt", err);
-    if (member(record, "instruction") != NULL && member(record, "output") != NULL)
-        return later(place, "alpaca", err);
-    if (member(record, "prompt") != NULL && member(record, "completion") != NULL)
-        return later(place, "prompt-completion", err);
     const cJSON *text = member(record, "text");
     if (text != NULL) {
         *out = cJSON_IsString(text) && gf_guanaco_begins(text->valuestring) ? GF_DATA_GUANACO
@@ -47,7 +46,8 @@ gf_status gf_data_detect(const cJSON *record, const char *place, gf_data_format 
         return GF_OK;
     }
     return gf_fail(err, GF_EINPUT,
-                   "%s: no known format: want a key \"messages\", \"text\" or \"input_ids\"",
+                   "%s: no known format: want the key messages, conversations, text or input_ids, "
+                   "or instruction and output, or prompt and completion",
                    place);
 }
 

@@ -62,7 +62,7 @@ static void label_answers(const gf_record *r, const char *text, const gf_tokens 
 }
 
 /* Adds the end token unless the text ends with it. */
-static gf_status end_text(const gf_record *r, gf_tokens *t, size_t size)
+gf_status gf_end_text(const gf_record *r, gf_tokens *t, size_t size)
 {
     const int32_t eos = gf_tokenizer_eos(r->opt->tokenizer);
     if (eos < 0 || (t->count > 0 && t->id[t->count - 1] == eos))
@@ -85,7 +85,7 @@ static gf_status end_text(const gf_record *r, gf_tokens *t, size_t size)
 }
 
 /* A text that brings its <s> gets no second one. */
-static void drop_second_bos(const gf_record *r, gf_tokens *t)
+void gf_drop_second_bos(const gf_record *r, gf_tokens *t)
 {
     const int32_t bos = gf_tokenizer_bos(r->opt->tokenizer);
     if (bos < 0 || t->count < 2 || t->id[0] != bos || t->id[1] != bos)
@@ -123,8 +123,8 @@ gf_status gf_text_example(const gf_record *r, bool guanaco)
         goto out;
     }
     if (guanaco)
-        drop_second_bos(r, &t);
-    TRYG(end_text(r, &t, n));
+        gf_drop_second_bos(r, &t);
+    TRYG(gf_end_text(r, &t, n));
     TRYG(gf_record_tokens(r, &t));
     r->e->text = gf_loose_hash(s, n);
     if (guanaco && r->opt->train_on != GF_TRAIN_ALL) {

@@ -225,7 +225,6 @@ Test(options, later_parts_are_answered_and_not_ignored)
         "--report-to html",
         "--gradient-checkpointing full",
         "--modules-to-save lm_head",
-        "--data-format alpaca",
     };
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         char words[256];

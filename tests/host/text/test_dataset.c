@@ -1,93 +1,5 @@
 /* Data files to examples, with a tokenizer of single bytes: what is trained can be read off. */
-#include "base/file.h"
-#include "text/dataset.h"
-
-#include <criterion/criterion.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-static const char chatml[] =
-    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + "
-    "'<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}"
-    "{{ '<|im_start|>assistant\\n' }}{% endif %}";
-
-static gf_tokenizer *tokenizer(void)
-{
-    static gf_tokenizer *t; /* each test is a process of its own */
-    gf_err err = {0};
-    if (t == NULL)
-        cr_assert_eq(gf_tokenizer_open(&t, GRAFT_TESTS "/golden/bytes", &err), GF_OK, "%s",
-                     err.text);
-    return t;
-}
-
-static gf_template *template(const char *text)
-{
-    gf_template *t = NULL;
-    gf_err err = {0};
-    cr_assert_eq(gf_template_parse(&t, text, strlen(text), "template", &err), GF_OK, "%s",
-                 err.text);
-    return t;
-}
-
-/* Loads `text` as a file with the given ending. */
-static gf_status load(gf_dataset *d, const char *ending, const char *text,
-                      const gf_data_options *opt, gf_err *err)
-{
-    char path[64];
-    snprintf(path, sizeof path, "/tmp/graft-test-%d%s", (int)getpid(), ending);
-    cr_assert_eq(gf_file_write(path, text, strlen(text), err), GF_OK, "%s", err->text);
-    char *files[] = {path};
-    const gf_status st = gf_dataset_load(d, files, 1, opt, err);
-    unlink(path);
-    return st;
-}
-
-/* The trained stretches of an example in brackets. */
-static void trained_text(const gf_example *e, gf_buf *b)
-{
-    gf_err err = {0};
-    b->len = 0;
-    gf_buf_str(b, "", &err);
-    for (int64_t i = 0, n; i < e->length; i += n == 0 ? 1 : n) {
-        for (n = 0; i + n < e->length && e->labels[i + n] != -100; n++)
-            cr_expect_eq(e->labels[i + n], e->ids[i + n]);
-        if (n == 0)
-            continue;
-        gf_buf_str(b, "[", &err);
-        gf_tokenizer_decode(tokenizer(), &e->ids[i], n, false, b, &err);
-        gf_buf_str(b, "]", &err);
-    }
-}
-
-static void expect_trained(const char *chat, const char *ending, const char *text,
-                           gf_train_on train_on, const char *const *want)
-{
-    gf_err err = {0};
-    gf_dataset d = {0};
-    gf_buf b = {0};
-    gf_template *t = chat == NULL ? NULL : template(chat);
-    const gf_data_options opt = {
-        .tokenizer = tokenizer(), .chat = t, .vocab = 263, .train_on = train_on};
-    cr_expect_eq(load(&d, ending, text, &opt, &err), GF_OK, "%s", err.text);
-    int64_t n = 0;
-    while (want[n] != NULL)
-        n++;
-    cr_expect_eq(d.count, n);
-    for (int64_t i = 0; i < n && i < d.count; i++) {
-        const gf_example e = gf_dataset_at(&d, i);
-        trained_text(&e, &b);
-        cr_expect_str_eq(b.data, want[i], "%s", text);
-    }
-    gf_buf_free(&b);
-    gf_dataset_free(&d);
-    gf_template_free(t);
-    gf_tokenizer_free(tokenizer());
-}
-
-#define WANT(...) ((const char *const[]){__VA_ARGS__, NULL})
+#include "dataset_bed.h"
 
 Test(dataset, chat_turns)
 {
@@ -182,7 +94,7 @@ Test(dataset, guanaco_bos)
     cr_expect_eq(gf_dataset_at(&d, 0).ids[0], 256);
     cr_expect_eq(gf_dataset_at(&d, 0).ids[1], '[');
     gf_dataset_free(&d);
-    gf_tokenizer_free(tokenizer());
+    close_tokenizer();
 }
 
 Test(dataset, tokens_and_lines)
@@ -226,23 +138,6 @@ Test(dataset, over_length)
     }
 }
 
-static void expect_error(const char *chat, const char *ending, const char *text, gf_status status,
-                         const char *what)
-{
-    gf_err err = {0};
-    gf_dataset d = {0};
-    gf_template *t = chat == NULL ? NULL : template(chat);
-    const gf_data_options opt = {
-        .tokenizer = tokenizer(), .chat = t, .vocab = 263, .max_length = 60};
-    cr_expect_eq(load(&d, ending, text, &opt, &err), status, "%s: %s", text, err.text);
-    cr_expect(strstr(err.text, what) != NULL, "%s: %s", text, err.text);
-    cr_expect(strstr(err.text, "/tmp/graft-test") != NULL, "%s", err.text);
-    gf_dataset_free(&d);
-    gf_template_free(t);
-}
-
-#define USER "{\"role\":\"user\",\"content\":\"q\"}"
-
 Test(dataset, errors_in_files)
 {
     expect_error(NULL, ".txt", "x", GF_EINPUT, "want a file named .json or .jsonl");
@@ -258,15 +153,11 @@ Test(dataset, errors_in_files)
                  ":2: this record has the tokens format");
     expect_error(NULL, ".jsonl", "{\"text\":\"a\"}\n{\"text\":\"### Human: a\"}", GF_EINPUT,
                  ":2: this record has the guanaco format");
-    gf_tokenizer_free(tokenizer());
+    close_tokenizer();
 }
 
 Test(dataset, errors_in_records)
 {
-    expect_error(NULL, ".jsonl", "{\"conversations\":[]}", GF_EMISSING, "sharegpt");
-    expect_error(NULL, ".jsonl", "{\"instruction\":\"a\",\"output\":\"b\"}", GF_EMISSING, "alpaca");
-    expect_error(NULL, ".jsonl", "{\"prompt\":\"a\",\"completion\":\"b\"}", GF_EMISSING,
-                 "prompt-completion");
     expect_error(NULL, ".jsonl", "{\"foo\":1}", GF_EINPUT, "no known format");
     expect_error(NULL, ".jsonl", "7", GF_EINPUT, "want an object");
     expect_error(NULL, ".jsonl", "{\"text\":7}", GF_EINPUT, "must be a string");
@@ -283,7 +174,7 @@ Test(dataset, errors_in_records)
     expect_error(NULL, ".jsonl",
                  "{\"text\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}",
                  GF_EINPUT, "has 67 tokens, over --max-length 60");
-    gf_tokenizer_free(tokenizer());
+    close_tokenizer();
 }
 
 Test(dataset, errors_in_conversations)
@@ -314,5 +205,5 @@ Test(dataset, errors_in_conversations)
     expect_error("{{ messages[0].role }}{% for m in messages %}{{ m.content }}{% endfor %}",
                  ".jsonl", "{\"messages\":[{\"role\":\"assistant\",\"content\":\"a\"}]}", GF_EINPUT,
                  ":1: turn 1: the conversation before it does not render");
-    gf_tokenizer_free(tokenizer());
+    close_tokenizer();
 }
