@@ -357,7 +357,7 @@ static gf_status take_version(reader *r)
     return GF_OK;
 }
 
-gf_status gf_gguf_open(gf_gguf *g, const char *path, gf_err *err)
+gf_status gf_gguf_open_one(gf_gguf *g, const char *path, gf_err *err)
 {
     gf_status st = GF_OK;
     uint64_t size, tensors = 0, keys = 0;

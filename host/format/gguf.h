@@ -50,6 +50,10 @@ int gf_gguf_type_number(gf_dtype dtype);
 
 /* Checks everything that llama.cpp's reader checks (FORMATS 6.1): magic, version, key and tensor
  * uniqueness, lengths, alignment, offsets equal to the padded running sum, data inside the file. */
+gf_status gf_gguf_open_one(gf_gguf *g, const char *path, gf_err *err);
+/* The same, and where the file is the first of several (split.count; NAME-00001-of-0000N.gguf) the
+ * others', too, whose tensors then stand behind its own. A shard that is missing, or says that it
+ * is another one: GF_EINPUT. */
 gf_status gf_gguf_open(gf_gguf *g, const char *path, gf_err *err);
 void gf_gguf_close(gf_gguf *g);
 

@@ -1,5 +1,6 @@
 /* source.c - the table over tensors in files. Contract: format/source.h. */
 #include "format/source.h"
+#include "format/bnb.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -104,6 +105,8 @@ gf_status gf_source_read(const gf_source *s, const gf_entry *e, uint64_t at, voi
                          gf_err *err)
 {
     assert(at <= e->bytes && size <= e->bytes - at);
+    if (e->bnb)
+        return gf_bnb_read(s, e, at, out, size, err);
     if (e->strided) {
         read_strided(s, e, at, out, size);
         return GF_OK;
@@ -130,8 +133,10 @@ gf_status gf_source_read(const gf_source *s, const gf_entry *e, uint64_t at, voi
 
 void gf_source_close(gf_source *s)
 {
-    for (int i = 0; i < s->count; i++)
+    for (int i = 0; i < s->count; i++) {
         free(s->entry[i].name);
+        free(s->entry[i].bnb);
+    }
     for (int i = 0; i < s->files; i++) {
         gf_file_unmap(&s->file[i].map);
         close(s->file[i].fd);

@@ -20,7 +20,8 @@ typedef struct {
     uint64_t bytes;
     bool
         strided; /* its elements lie apart (a transposed view); gf_source_read puts them in order */
-    int64_t stride[4]; /* then: elements from one index to the next */
+    int64_t stride[4];  /* then: elements from one index to the next */
+    struct gf_bnb *bnb; /* a weight quantised by bitsandbytes (format/bnb.h), owned; else NULL */
 } gf_entry;
 
 typedef struct {
@@ -41,7 +42,7 @@ typedef struct {
 const gf_entry *gf_source_find(const gf_source *s, const char *name);
 
 /* Reads `size` bytes of the tensor's data from byte `at` of it (asserted to lie inside it; of
- * strided ones whole elements). Safe from several threads. */
+ * strided and quantised ones whole elements). Safe from several threads. */
 gf_status gf_source_read(const gf_source *s, const gf_entry *e, uint64_t at, void *out, size_t size,
                          gf_err *err);
 void gf_source_close(gf_source *s);

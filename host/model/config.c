@@ -100,10 +100,8 @@ static gf_status read_flags(gf_config *c, const gf_family *f, const reader *r)
                        r->path, act, f->name);
     const cJSON *quant = cJSON_GetObjectItemCaseSensitive(r->json, "quantization_config");
     if (quant && !cJSON_IsNull(quant))
-        return gf_fail(r->err, GF_EMISSING,
-                       "%s: quantization_config: graft reads no quantised Hugging Face folders; "
-                       "give it the original weights or a GGUF file",
-                       r->path);
+        TRY(gf_config_quantization(quant, r->path, r->err));
+    c->bnb = quant && !cJSON_IsNull(quant);
     return GF_OK;
 }
 

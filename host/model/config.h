@@ -3,6 +3,7 @@
 #ifndef GRAFT_HOST_MODEL_CONFIG_H
 #define GRAFT_HOST_MODEL_CONFIG_H
 
+#include "base/json.h"
 #include "format/gguf.h"
 #include "graft/ops.h"
 
@@ -51,6 +52,7 @@ typedef struct {
     int32_t bos, eos[8], pad; /* -1: none */
     int eos_count;            /* generation stops at any of eos (generation_config.json first) */
     bool gguf;                /* q/k rows of the file stand in GGUF's order (FORMATS 6.5) */
+    bool bnb;                 /* a folder whose weights bitsandbytes has quantised (FORMATS 8.3) */
 } gf_config;
 
 /* From a folder (config.json, generation_config.json) or GGUF metadata. An architecture or RoPE
@@ -71,5 +73,9 @@ void gf_rope_table(float *cos, float *sin, const gf_rope_spec *r, int64_t first,
                    int64_t length);
 /* The inverse frequencies [rotary/2] alone and the attention factor, for tests. */
 double gf_rope_frequencies(float *inv_freq, const gf_rope_spec *r, int64_t length);
+
+/* Checks a folder's quantization_config: bitsandbytes' 4-bit (nf4, fp4) and 8-bit weights are read,
+ * any other method is GF_EMISSING and named. */
+gf_status gf_config_quantization(const cJSON *quant, const char *path, gf_err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "format/bnb.h"
 #include "format/folder.h"
 #include "model/names.h"
 
@@ -107,10 +108,26 @@ out:
 
 /* ---- opening ----------------------------------------------------------------------- */
 
+/* Weights that bitsandbytes has quantised are read as what it dequantises them to. */
+static gf_status fold_bnb(gf_files *f, gf_err *err)
+{
+    int folded = 0;
+    if (!f->config.bnb)
+        return GF_OK;
+    TRY(gf_bnb_fold(&f->shards, &folded, err));
+    if (folded == 0)
+        return gf_fail(err, GF_EINPUT,
+                       "%s: config.json has a quantization_config, but no weight is quantised: "
+                       "take it out, or load and save the model with transformers",
+                       f->path);
+    return GF_OK;
+}
+
 static gf_status open_folder(gf_files *f, gf_err *err)
 {
     TRY(gf_config_read(&f->config, f->path, err));
     TRY(gf_folder_open(&f->shards, f->path, err));
+    TRY(fold_bnb(f, err));
     f->bare = !gf_source_find(&f->shards, "model.embed_tokens.weight") &&
               gf_source_find(&f->shards, "embed_tokens.weight");
     TRY(check_tensors(f, err));

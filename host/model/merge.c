@@ -181,7 +181,7 @@ static gf_status write_weights(merge *m, gf_shards *shards)
 static gf_status write_configs(const merge *m)
 {
     const gf_config *c = &m->base->config;
-    if (m->base->is_gguf)
+    if (m->base->is_gguf || c->bnb) /* what is written is no longer quantised */
         return gf_config_write(c, m->opt->output, m->dtype, m->err);
     const gf_dtype changed = m->dtype == c->dtype ? GF_DTYPES : m->dtype;
     return gf_config_copy(m->base->path, m->opt->output, changed, m->err);

@@ -115,7 +115,7 @@ Test(gguf, tensors)
         cr_expect_eq(x[i], (float)i);
     const gf_entry *q4 = gf_source_find(&g.source, "q4_0"), *q6 = gf_source_find(&g.source, "q6_k");
     cr_expect(q4->readable && q4->dtype == GF_Q4_0 && q4->bytes == 36 && q4->dim[1] == 64);
-    cr_expect(!q6->readable && q6->bytes == 210 && q6->dim[1] == 256);
+    cr_expect(q6->readable && q6->dtype == GF_Q6_K && q6->bytes == 210 && q6->dim[1] == 256);
     cr_expect_str_eq(q6->dtype_text, "q6_k");
     unsigned char raw[210];
     cr_assert_eq(gf_source_read(&g.source, q6, 0, raw, sizeof raw, &err), GF_OK);
