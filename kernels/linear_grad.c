@@ -2,12 +2,9 @@
  * Contract: linear.h. */
 #include "linear.h"
 
-#include <math.h>
-#include <string.h>
+#include "fixed.h"
 
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
+#include <string.h>
 
 enum {
     WIDE = GF_PACK_STRIPS * GF_STRIP, /* columns packed at a time */
@@ -17,8 +14,6 @@ enum {
 };
 #define TAIL_WORDS ((int64_t)SLICE_R * GF_CHUNK)
 #define WIDE_WORDS ((int64_t)WIDE * GF_CHUNK)
-#define NOT_FINITE 0x80000000u /* in a statistic: beside the bits of the greatest |g| */
-#define INF_BITS 0x7F800000u
 
 typedef struct {
     int64_t first, tokens;
@@ -28,8 +23,7 @@ typedef struct {
     const gf_linear_grads *job;
     const chunk *chunk;
     int chunks;
-    double scale;             /* 2^shift */
-    uint32_t safe;            /* bits of the least |g| that does not fit into 2^62 */
+    fixed_scale scale;
     int64_t strip[GRADS + 1]; /* first strip of each gradient, then their number */
 } batch;
 
@@ -47,68 +41,6 @@ static space space_of(gf_pool *pool, int thread)
     s.buf = s.wide + WIDE_WORDS;
     s.stat = (uint32_t *)(void *)(s.buf + GF_PACK_BUF);
     return s;
-}
-
-/* ---- fixed point ---------------------------------------------------------------------- */
-
-static uint32_t magnitude_bits(float g)
-{
-    uint32_t u;
-    memcpy(&u, &g, sizeof u);
-    return u & 0x7FFFFFFFu; /* ordered as |g| is */
-}
-
-static void add_wrapping(int64_t *out, int64_t v)
-{
-    *out = (int64_t)((uint64_t)*out + (uint64_t)v);
-}
-
-/* One by one, for rows that hold something that is not finite or does not fit. */
-static uint32_t add_carefully(int64_t *out, const float *g, int64_t n, double scale)
-{
-    uint32_t top = 0, bad = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t u = magnitude_bits(g[i]);
-        if (u >= INF_BITS) {
-            bad = NOT_FINITE;
-            continue;
-        }
-        top = u > top ? u : top;
-        const double limit = 0x1p62; /* leaves one bit for the sum */
-        add_wrapping(&out[i], llrint(fmax(-limit, fmin(limit, (double)g[i] * scale))));
-    }
-    return top | bad;
-}
-
-/* out[i] += g[i] in fixed point; returns the statistic of the n values. */
-static uint32_t add_fixed(const batch *b, int64_t *out, const float *g, int64_t n)
-{
-    uint32_t top = 0;
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t u = magnitude_bits(g[i]);
-        top = u > top ? u : top;
-    }
-    if (top >= b->safe)
-        return add_carefully(out, g, n, b->scale);
-    int64_t i = 0;
-#if defined(__AVX512F__)
-    const __m512d scale = _mm512_set1_pd(b->scale);
-    for (; i + 8 <= n; i += 8) {
-        const __m512d v = _mm512_mul_pd(_mm512_cvtps_pd(_mm256_loadu_ps(g + i)), scale);
-        const __m512i q =
-            _mm512_cvt_roundpd_epi64(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-        _mm512_storeu_si512(out + i, _mm512_add_epi64(_mm512_loadu_si512(out + i), q));
-    }
-#endif
-    for (; i < n; i++)
-        add_wrapping(&out[i], llrint((double)g[i] * b->scale));
-    return top;
-}
-
-static uint32_t merge(uint32_t a, uint32_t b)
-{
-    const uint32_t x = a & ~NOT_FINITE, y = b & ~NOT_FINITE;
-    return (x > y ? x : y) | ((a | b) & NOT_FINITE);
 }
 
 /* ---- panels --------------------------------------------------------------------------- */
@@ -172,15 +104,16 @@ static uint32_t add_tile(const batch *b, const gf_linear_grad *g, const float *t
     uint32_t stat = 0;
     if (!g->across) {
         for (int64_t i = 0; i < rows; i++)
-            stat =
-                merge(stat, add_fixed(b, out + (r0 + i) * g->out.stride + n0, tile + i * GF_NR, n));
+            stat = fixed_merge(stat, fixed_add(b->scale, out + (r0 + i) * g->out.stride + n0,
+                                               tile + i * GF_NR, n));
         return stat;
     }
     for (int64_t j = 0; j < n; j++) {
         float column[GF_MR];
         for (int64_t i = 0; i < rows; i++)
             column[i] = tile[i * GF_NR + j];
-        stat = merge(stat, add_fixed(b, out + (n0 + j) * g->out.stride + r0, column, rows));
+        stat = fixed_merge(stat,
+                           fixed_add(b->scale, out + (n0 + j) * g->out.stride + r0, column, rows));
     }
     return stat;
 }
@@ -206,7 +139,7 @@ static uint32_t one_gradient(const batch *b, const gf_linear_grad *g, const chun
                     const int64_t rows = r - i < height ? r - i : height;
                     gf_tile_fn *const tile = GF_CPU(tile)(GF_WORD_F32, (int)rows, nv);
                     tile(&runs, s->wide + j * c->tokens, t, GF_NR, false);
-                    stat = merge(stat, add_tile(b, g, t, r0 + i, rows, n0 + j, columns));
+                    stat = fixed_merge(stat, add_tile(b, g, t, r0 + i, rows, n0 + j, columns));
                     runs.a += gf_panel_size(c->tokens);
                 }
             }
@@ -237,17 +170,11 @@ static void run_thread(void *ctx, int thread, int threads)
 /* The greatest |g| of a chunk of a weight, over all threads, goes into the counters. */
 static void count(const batch *b)
 {
-    int64_t *sum = b->job->fixed->sums.data;
     for (int i = 0; i < b->chunks * GRADS; i++) {
         uint32_t stat = 0;
         for (int t = 0; t < gf_pool_threads(b->job->pool); t++)
-            stat = merge(stat, space_of(b->job->pool, t).stat[i]);
-        float top;
-        const uint32_t bits = stat & ~NOT_FINITE;
-        memcpy(&top, &bits, sizeof top);
-        const float most = 0x1p40f; /* far beyond any limit, and 2^22 of them still fit */
-        sum[GF_SUM_MAGNITUDE] += (int64_t)ceilf(top < most ? top : most);
-        sum[GF_SUM_NONFINITE] += (stat & NOT_FINITE) != 0;
+            stat = fixed_merge(stat, space_of(b->job->pool, t).stat[i]);
+        fixed_count(b->job->fixed, stat);
     }
 }
 
@@ -263,8 +190,7 @@ static void run_batch(batch *b)
 void GF_CPU(linear_grads)(const gf_linear_grads *job)
 {
     chunk list[CHUNKS];
-    batch b = {.job = job, .chunk = list, .scale = ldexp(1.0, job->fixed->shift)};
-    b.safe = magnitude_bits(ldexpf(1.0f, 62 - job->fixed->shift));
+    batch b = {.job = job, .chunk = list, .scale = fixed_scale_of(job->fixed)};
     for (int i = 0; i < job->count; i++)
         b.strip[i + 1] = b.strip[i] + (job->of[i].width + GF_STRIP - 1) / GF_STRIP;
     for (int i = 0; i < job->row->count; i++) {

@@ -265,7 +265,7 @@ template <int R> DEVICE void back(const gf_lora_back &g)
                          now.column + t * GF_LORA_COLUMNS + warp * 32 + lane % 4 * 2,
                          now.rank + i * 8 + lane / 4, g.grads.scale);
     raise_peak(&peaks[(3 + now.layer) * header->chunk_room + chunk], all);
-    count_peaks(g.grads, header, peaks, (int *)shared);
+    count_peaks(g.grads.magnitude, g.grads.nonfinite, header, peaks, (int *)shared);
 }
 
 #define KERNEL(ranks)                                                                              \

@@ -287,7 +287,7 @@ template <typename T, int R> DEVICE void gradients(const gf_lora_gradients &g)
                 raise_peak(&peaks[((now.job.across ? 3 : 0) + l) * row->chunk_room + chunk],
                            of_layer[l]);
     }
-    count_peaks(g, row, peaks, (int *)shared);
+    count_peaks(g.magnitude, g.nonfinite, row, peaks, (int *)shared);
 }
 
 #define KERNEL(type, T, ranks)                                                                     \

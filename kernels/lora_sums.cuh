@@ -45,7 +45,8 @@ DEVICE void raise_peak(uint32_t *peak, const seen &mine)
 
 /* The last block of the launch adds the peaks to the step's sums. All its accesses are atomic, as
  * those of the other blocks are. */
-DEVICE void count_peaks(const gf_lora_gradients &g, gf_row_header *row, uint32_t *peaks,
+DEVICE void count_peaks(int64_t *sum_of_magnitudes, int64_t *sum_of_nonfinite, gf_row_header *row,
+                        uint32_t *peaks,
                         int *last) /* shared memory of the block, free after a barrier */
 {
     __threadfence();
@@ -67,9 +68,9 @@ DEVICE void count_peaks(const gf_lora_gradients &g, gf_row_header *row, uint32_t
         nonfinite += peak >> 31;
     }
     if (magnitude) /* each thread for itself: once a launch */
-        atomic_add_s64(g.magnitude, magnitude);
+        atomic_add_s64(sum_of_magnitudes, magnitude);
     if (nonfinite)
-        atomic_add_s64(g.nonfinite, nonfinite);
+        atomic_add_s64(sum_of_nonfinite, nonfinite);
 }
 
 #endif

@@ -183,6 +183,14 @@ gf_status gf_group_linear_fwd(gf_backend *be, gf_tensor y, gf_tensor s, gf_tenso
     return GF_OK;
 }
 
+static gf_status want_fixed(gf_backend *be, const char *op, const gf_fixed *fixed)
+{
+    if (!fixed || fixed->shift < 1 || fixed->shift > 52)
+        return gf_fail(&be->err, GF_ESHAPE, "%s: no scale of the fixed point", op);
+    WANT(fixed->sums, FIXED, 1, DIMS1(GF_SUMS));
+    return GF_OK;
+}
+
 /* Which gradients a group wants: all of a layer or none. */
 static gf_status want_gradients(gf_backend *be, const char *op, const gf_group *g,
                                 const gf_fixed *fixed, bool *any)
@@ -198,12 +206,7 @@ static gf_status want_gradients(gf_backend *be, const char *op, const gf_group *
         WANT(l->db, FIXED, 2, DIMS2(l->b.dim[0], l->b.dim[1]));
         *any = true;
     }
-    if (!*any)
-        return GF_OK;
-    if (!fixed || fixed->shift < 1 || fixed->shift > 52)
-        return gf_fail(&be->err, GF_ESHAPE, "%s: no scale of the fixed point", op);
-    WANT(fixed->sums, FIXED, 1, DIMS1(GF_SUMS));
-    return GF_OK;
+    return *any ? want_fixed(be, op, fixed) : GF_OK;
 }
 
 /* What dB reads: dy once more, or where a device takes it along with P what that writes and reads
@@ -303,5 +306,79 @@ gf_status gf_group_tails(gf_backend *be, const gf_group *g)
     }
     tally(be, 0, bytes);
     RUN(group_tails, g);
+    return GF_OK;
+}
+
+/* ---- DoRA --------------------------------------------------------------------------------- */
+
+/* g->norm is there, and every magnitude is its layer's. */
+static gf_status want_norms(gf_backend *be, const char *op, const gf_group *g)
+{
+    TRY(group_shapes(be, op, g, g ? g->lin[0].w.dim[1] : 0));
+    WANT(g->norm, F32, 2, DIMS2(2, gf_group_n(g)));
+    for (int i = 0; i < g->count; i++) {
+        const gf_linear *l = &g->lin[i];
+        if (gf_is(l->magnitude))
+            WANT(l->magnitude, F32, 1, DIMS1(l->w.dim[0]));
+        if (gf_is(l->dmagnitude))
+            WANT(l->dmagnitude, FIXED, 1, DIMS1(l->w.dim[0]));
+    }
+    return GF_OK;
+}
+
+gf_status gf_dora_norms(gf_backend *be, const gf_group *g)
+{
+    static const char op[] = "dora_norms";
+    if (g && !gf_is(g->norm))
+        return GF_OK;
+    TRY(want_norms(be, op, g));
+    int64_t flops = 0, bytes = bytes_of(g->norm);
+    for (int i = 0; i < g->count; i++) {
+        const gf_linear *l = &g->lin[i];
+        if (!gf_is(l->magnitude))
+            continue;
+        const int64_t r = gf_is(l->a) ? l->a.dim[0] : 0;
+        flops += 2 * gf_count(l->w) * (r + 1);
+        bytes += bytes_of(l->w) + bytes_of(l->a) + bytes_of(l->b) + bytes_of(l->magnitude);
+    }
+    tally(be, flops, bytes);
+    RUN(dora_norms, g);
+    FINITE(g->norm);
+    return GF_OK;
+}
+
+gf_status gf_dora_fwd(gf_backend *be, gf_tensor y, gf_tensor z, gf_tensor residual,
+                      const gf_group *g)
+{
+    static const char op[] = "dora_fwd";
+    TRY(want_norms(be, op, g));
+    WANT(z, ACT, 2, DIMS2(ANY_DIM, gf_group_n(g)));
+    WANT(y, ACT, 2, DIMS2(z.dim[0], z.dim[1]));
+    if (gf_is(residual))
+        WANT(residual, F32, 2, DIMS2(z.dim[0], z.dim[1]));
+    tally(be, 2 * gf_count(z), bytes_of(y) + bytes_of(z) + bytes_of(residual));
+    RUN(dora_fwd, y, z, residual, g);
+    FINITE(y);
+    return GF_OK;
+}
+
+gf_status gf_dora_bwd(gf_backend *be, gf_tensor dz, gf_tensor dy, gf_tensor z, const gf_group *g,
+                      const gf_spans *row, gf_fixed *fixed)
+{
+    static const char op[] = "dora_bwd";
+    TRY(want_norms(be, op, g));
+    WANT(dy, ACT, 2, DIMS2(ANY_DIM, gf_group_n(g)));
+    WANT(dz, 1u << dy.dtype, 2, DIMS2(dy.dim[0], dy.dim[1]));
+    WANT(z, 1u << dy.dtype, 2, DIMS2(dy.dim[0], dy.dim[1]));
+    bool any = false;
+    for (int i = 0; i < g->count; i++)
+        any |= gf_is(g->lin[i].dmagnitude);
+    if (any) {
+        TRY(want_fixed(be, op, fixed));
+        TRY(want_spans(be, op, row, dy.dim[0], -1));
+    }
+    tally(be, 3 * gf_count(dy), bytes_of(dz) + 2 * bytes_of(dy) + bytes_of(z));
+    RUN(dora_bwd, dz, dy, z, g, row, fixed);
+    FINITE(dz);
     return GF_OK;
 }

@@ -59,12 +59,14 @@ typedef struct {
 
 /* One linear layer y = x W^T + bias + scale (drop(x) A^T) B^T. */
 typedef struct {
-    gf_tensor w;      /* [n,k] any storage type, row-major, frozen */
-    gf_tensor bias;   /* [n] f32 (on a device: y's dtype), or none */
-    gf_tensor a, b;   /* [r,k], [n,r] f32; none: no adapter */
-    gf_tensor da, db; /* [r,k], [n,r] i64 fixed point, +=; none while only evaluating */
-    float scale;      /* alpha / r, or alpha / sqrt(r) */
-    uint32_t module;  /* number of the module in the model: keys dropout */
+    gf_tensor w;          /* [n,k] any storage type, row-major, frozen */
+    gf_tensor bias;       /* [n] f32 (on a device: y's dtype), or none */
+    gf_tensor a, b;       /* [r,k], [n,r] f32; none: no adapter */
+    gf_tensor da, db;     /* [r,k], [n,r] i64 fixed point, +=; none while only evaluating */
+    float scale;          /* alpha / r, or alpha / sqrt(r) */
+    uint32_t module;      /* number of the module in the model: keys dropout */
+    gf_tensor magnitude;  /* [n] f32: DoRA's m; none: no DoRA */
+    gf_tensor dmagnitude; /* [n] i64 fixed point, += */
 } gf_linear;
 
 /* Linear layers that read the same x: q/k/v, gate/up, or a single one. Their outputs stand side by
@@ -78,8 +80,9 @@ typedef struct {
 typedef struct {
     int count; /* 1 to 3 */
     gf_linear lin[3];
-    int64_t align; /* 0 counts as 1 */
-    int64_t tail;  /* 0: no such buffer; else sum of r rounded up to 16 */
+    int64_t align;  /* 0 counts as 1 */
+    int64_t tail;   /* 0: no such buffer; else sum of r rounded up to 16 */
+    gf_tensor norm; /* [2, sum n] f32 as dora_norms writes it; none: no layer has DoRA */
 } gf_group;
 
 int64_t gf_group_n(const gf_group *g);             /* sum of n, each rounded up to align */
@@ -126,6 +129,7 @@ typedef struct {
     X(embed_fwd) \
     X(rmsnorm_fwd) \
     X(group_linear_fwd) \
+    X(dora_fwd) \
     X(rope) \
     X(attention_fwd) \
     X(glu_fwd) \
@@ -134,6 +138,7 @@ typedef struct {
     X(count_losses) \
     X(scatter_rows) \
     X(rmsnorm_bwd) \
+    X(dora_bwd) \
     X(group_linear_bwd) \
     X(group_linear_da) \
     X(glu_bwd) \
@@ -141,6 +146,7 @@ typedef struct {
     X(sum_squares) \
     X(adamw) \
     X(group_tails) \
+    X(dora_norms) \
     X(zero)
 /* clang-format on */
 
@@ -182,6 +188,19 @@ GF_OP(group_linear_bwd, gf_tensor dx, gf_tensor p, gf_tensor dy, gf_tensor x, gf
 /* dA alone, where x is made again only after dx: p [N,R] as group_linear_bwd left it, x [N,k]. */
 GF_OP(group_linear_da, gf_tensor p, gf_tensor x, const gf_group *g, const gf_spans *row,
       gf_dropout drop, gf_fixed *fixed);
+
+/* DoRA around a group's product: y = z * (m / norm) + bias (+ residual), where z is what
+ * group_linear_fwd makes without bias and residual, and norm the length of each row of
+ * W + scale B A. Layers without a magnitude, and padding, have the factor 1.
+ *   y [N,n] out f32|bf16; may be z   z [N,n] f32|bf16   residual [N,n] f32 or none; may be y
+ * g->norm holds what dora_norms wrote. Source: Liu et al. 2024 (DoRA), eq. 5; FORMATS 4.5. */
+GF_OP(dora_fwd, gf_tensor y, gf_tensor z, gf_tensor residual, const gf_group *g);
+
+/*   dz = dy * (m / norm),   dm += sum_t dy z / norm: norm counts as a constant (same, 4.3)
+ *   dz [N,n] out dy's dtype, not dy   dy [N,n] f32|bf16   z [N,n] dy's dtype
+ * dm: chunks and rounding as dA's. */
+GF_OP(dora_bwd, gf_tensor dz, gf_tensor dy, gf_tensor z, const gf_group *g, const gf_spans *row,
+      gf_fixed *fixed);
 
 /* Rotary embedding of the first 2*C columns of every head, in place; half-rotation pairing:
  *   i < C:  x[i], x[i+C] = x[i] cos_i - x[i+C] sin_i, x[i+C] cos_i + x[i] sin_i
@@ -260,6 +279,12 @@ GF_OP(adamw, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor g, double scal
 /* Copies A and B of every layer to the group's tails, rounded to w's dtype; zeros around them. Does
  * nothing for a group without tails. To be called whenever the values have changed. */
 GF_OP(group_tails, const gf_group *g);
+
+/* g->norm[0,:] = length of each row of W + scale B A (W as it is held, A and B f32), and
+ * g->norm[1,:] = m / it; both 1 in layers without a magnitude and in padding. A row of length 0 is
+ * left at the factor m. Does nothing for a group without norms. After every change of the values.
+ */
+GF_OP(dora_norms, const gf_group *g);
 
 /* x = 0, any dtype. */
 GF_OP(zero, gf_tensor x);
