@@ -12,11 +12,11 @@
 static float row_norm(const gf_linear *lin, int64_t i, float *buf)
 {
     const int64_t k = lin->w.dim[1], r = gf_is(lin->a) ? lin->a.dim[0] : 0;
-    const char *w = gf_row_at(lin->w, i);
+    const void *w = gf_row_at(lin->w, i);
     double sum = 0;
     for (int64_t at = 0; at < k; at += PIECE) {
         const int64_t n = k - at < PIECE ? k - at : PIECE;
-        GF_CPU(to_f32)(buf, lin->w.dtype, w + gf_row_bytes(lin->w.dtype, at), n);
+        GF_CPU(to_f32)(buf, lin->w.dtype, w, at, n);
         for (int64_t q = 0; q < r; q++) {
             const float *a = (const float *)gf_row_at(lin->a, q) + at;
             const v16 b = v_set1(lin->scale * ((const float *)gf_row_at(lin->b, i))[q]);

@@ -115,6 +115,10 @@ static gf_status start_values(run *r, gf_err *err)
     else
         gf_adapter_init(&s->adapter, space.value, (gf_init)o->init_lora_weights, (uint64_t)o->seed);
     TRYG(gf_space_push(&space, err));
+    if (s->adapter.config.use_dora && !o->init_adapter) {
+        TRYG(gf_space_magnitudes(&space, err));
+        TRYG(gf_space_push(&space, err));
+    }
 out:
     gf_space_close(&space);
     return st;

@@ -127,7 +127,8 @@ static gf_status from_options(gf_session *s, gf_err *err)
     gf_peft_config c = {.r = o->lora_r,
                         .lora_alpha = o->lora_alpha,
                         .lora_dropout = o->lora_dropout,
-                        .use_rslora = o->use_rslora};
+                        .use_rslora = o->use_rslora,
+                        .use_dora = o->use_dora};
     gf_status st = GF_OK;
     TRYG(read_targets(&c, o, err));
     if (o->layers_to_transform && !is_list(o->target_modules)) {
@@ -193,6 +194,8 @@ static gf_status from_adapter(gf_session *s, gf_err *err)
         return contradicts("lora-alpha", dir, err);
     if (o->given.use_rslora && o->use_rslora != c->use_rslora)
         return contradicts("use-rslora", dir, err);
+    if (o->given.use_dora && o->use_dora != c->use_dora)
+        return contradicts("use-dora", dir, err);
     if (o->given.target_modules && !same_targets(c, o->target_modules))
         return contradicts("target-modules", dir, err);
     const struct {
@@ -216,7 +219,14 @@ static gf_status from_adapter(gf_session *s, gf_err *err)
 gf_status gf_inputs_adapter(gf_session *s, gf_err *err)
 {
     TRY(gf_session_files(s, err));
-    return s->o->init_adapter ? from_adapter(s, err) : from_options(s, err);
+    TRY(s->o->init_adapter ? from_adapter(s, err) : from_options(s, err));
+    const gf_peft_config *c = &s->adapter.config;
+    if (c->use_dora && c->lora_dropout > 0) /* then W would be applied to the dropped x, too */
+        return gf_fail(err, GF_EARG,
+                       "DoRA with a dropout of %g would run every base product twice, which graft "
+                       "does not: set --lora-dropout 0",
+                       c->lora_dropout);
+    return GF_OK;
 }
 
 /* ---- data, model, training --------------------------------------------------------- */

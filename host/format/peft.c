@@ -58,7 +58,7 @@ static const known_key known_keys[] = {
     {"task_type", NOTE},
     {"trainable_token_indices", OFF},
     {"use_bdlora", OFF},
-    {"use_dora", OFF},
+    {"use_dora", HONOURED},
     {"use_qalora", OFF},
     {"use_rslora", HONOURED},
     {"velora_config", OFF},
@@ -241,6 +241,7 @@ static gf_status take_numbers(const config_file *f, gf_peft_config *c)
     if (!(c->lora_dropout >= 0 && c->lora_dropout < 1))
         return gf_fail(f->err, GF_EINPUT, "%s: lora_dropout: want 0 to below 1, got %g", f->path,
                        c->lora_dropout);
+    TRY(gf_json_bool(&c->use_dora, f->root, "use_dora", false, f->path, f->err));
     return gf_json_bool(&c->use_rslora, f->root, "use_rslora", false, f->path, f->err);
 }
 

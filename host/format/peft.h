@@ -14,7 +14,7 @@ typedef struct {
 typedef struct {
     int64_t r;
     double lora_alpha, lora_dropout;
-    bool use_rslora;
+    bool use_rslora, use_dora;
     char **target; /* list of target_modules; or none */
     int targets;
     char *target_regex; /* or target_modules as one string ("all-linear" included) */
@@ -28,7 +28,7 @@ typedef struct {
     char *base_model; /* base_model_name_or_path */
 } gf_peft_config;
 
-/* Reads and checks a config. A key with a value that graft cannot honour (use_dora, bias != none,
+/* Reads and checks a config. A key with a value that graft cannot honour (bias != none,
  * modules_to_save, ... : FORMATS 4.1) is GF_EMISSING and names key and value. Unknown keys whose
  * value is null, false or empty are ignored; other unknown keys are refused by name. target_modules
  * missing, null or empty: GF_EINPUT (PEFT resolves its per-model default before it saves). */

@@ -143,7 +143,7 @@ static gf_status add_all(gf_buf *b, const gf_peft_config *c, gf_err *err)
     TRY(add_raw(b, "task_type", "\"CAUSAL_LM\"", err));
     TRY(add_raw(b, "trainable_token_indices", "null", err));
     TRY(add_raw(b, "use_bdlora", "null", err));
-    TRY(add_raw(b, "use_dora", "false", err));
+    TRY(add_raw(b, "use_dora", c->use_dora ? "true" : "false", err));
     TRY(add_raw(b, "use_qalora", "false", err));
     TRY(add_raw(b, "use_rslora", c->use_rslora ? "true" : "false", err));
     TRY(add_raw(b, "velora_config", "null", err));

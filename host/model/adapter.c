@@ -79,7 +79,7 @@ static gf_status add_module(gf_adapter *ad, const gf_config *model, int64_t laye
     ad->at[layer * GF_LINEARS + id] = -1;
     if (!on)
         return GF_OK;
-    gf_lora lo = {.layer = layer, .id = id};
+    gf_lora lo = {.layer = layer, .id = id, .magnitude = -1};
     gf_module_shape(model, id, &lo.n, &lo.k);
     TRY(gf_peft_rank(&lo.r, &lo.scale, &ad->config, name, err));
     if (lo.r < 1)
@@ -114,13 +114,16 @@ static void add_params(gf_adapter *ad, gf_param_kind kind)
         } else if (kind == GF_PARAM_B) {
             lo->b = ad->params;
             add_param(ad, kind, i, 2, lo->n, lo->r, "lora_B.weight");
+        } else if (kind == GF_PARAM_MAGNITUDE && ad->config.use_dora) {
+            lo->magnitude = ad->params;
+            add_param(ad, kind, i, 1, lo->n, 1, "lora_magnitude_vector");
         }
     }
 }
 
 static gf_status lay_out(gf_adapter *ad, gf_err *err)
 {
-    ad->param = gf_alloc((size_t)ad->count * 2, sizeof *ad->param, err); /* A and B */
+    ad->param = gf_alloc((size_t)ad->count * 3, sizeof *ad->param, err); /* A, B, m */
     if (!ad->param)
         return GF_ENOMEM;
     for (int kind = 0; kind < GF_PARAM_KINDS; kind++) {

@@ -10,8 +10,9 @@ typedef struct {
     int64_t layer;
     gf_linear_id id;
     int64_t r, n, k;
-    double scale; /* alpha / r or alpha / sqrt(r) */
-    int a, b;     /* A [r,k] and B [n,r] in gf_adapter.param */
+    double scale;  /* alpha / r or alpha / sqrt(r) */
+    int a, b;      /* A [r,k] and B [n,r] in gf_adapter.param */
+    int magnitude; /* DoRA's m [n] there; -1: none */
 } gf_lora;
 
 /* A trained tensor: PEFT's name and shape, and where it starts in the flat adapter space, which is

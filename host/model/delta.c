@@ -96,3 +96,17 @@ void gf_delta_add(float *w, const float *b, const float *a, int64_t rows, int64_
 #endif
     plain(w, b, a, rows, k, k, r, scale);
 }
+
+void gf_delta_scale(float *w, const float *magnitude, int64_t rows, int64_t k)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        float *x = w + row * k;
+        double sum = 0;
+        for (int64_t i = 0; i < k; i++)
+            sum += (double)x[i] * (double)x[i];
+        const float length = (float)sqrt(sum);
+        const float factor = length > 0 ? magnitude[row] / length : 1;
+        for (int64_t i = 0; i < k; i++)
+            x[i] *= factor;
+    }
+}

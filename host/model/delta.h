@@ -10,4 +10,8 @@
 void gf_delta_add(float *w, const float *b, const float *a, int64_t rows, int64_t k, int64_t r,
                   float scale);
 
+/* DoRA: each row of w [rows,k] times magnitude[row] / its length, both rounded to f32
+ * (FORMATS 4.5); a row of zeros stays. */
+void gf_delta_scale(float *w, const float *magnitude, int64_t rows, int64_t k);
+
 #endif

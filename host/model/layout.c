@@ -86,10 +86,14 @@ static void adapt(const gf_model *m, gf_linear *lin, int64_t layer, gf_linear_id
     lin->a = space_of(m, m->value, lo->a, "A");
     lin->b = space_of(m, m->value, lo->b, "B");
     lin->scale = (float)lo->scale;
+    if (lo->magnitude >= 0)
+        lin->magnitude = space_of(m, m->value, lo->magnitude, "magnitude");
     if (m->opt.use != GF_USE_TRAIN)
         return;
     lin->da = space_of(m, m->grad, lo->a, "dA");
     lin->db = space_of(m, m->grad, lo->b, "dB");
+    if (lo->magnitude >= 0)
+        lin->dmagnitude = space_of(m, m->grad, lo->magnitude, "dm");
 }
 
 /* A device adds a bias in the type of what the product writes: f32 where that is the residual
@@ -171,6 +175,11 @@ static gf_group take_group(gf_model *m, int64_t layer, gf_linear_id first, int c
         take_stacked(m, &g);
     else
         take_apart(m, &g);
+    bool dora = false;
+    for (int i = 0; i < count; i++)
+        dora |= gf_is(g.lin[i].magnitude);
+    if (dora)
+        g.norm = gf_take(m->arena, GF_PART_SPACE, "norms", GF_F32, 2, gf_group_n(&g), 0);
     return g;
 }
 
@@ -235,13 +244,16 @@ static gf_tensor take_act(gf_model *m, const char *name, gf_dtype dtype, int64_t
     return gf_take(m->arena, GF_PART_ACT, name, dtype, d0, d1, 0);
 }
 
-/* What a group's adapters keep for the backward pass, if it has adapters. */
-static gf_kept take_kept(gf_model *m, const gf_group *g)
+/* What a group's adapters keep for the backward pass, if it has adapters. with_s: S has no other
+ * place. */
+static gf_kept take_kept(gf_model *m, const gf_group *g, bool with_s)
 {
     const int64_t rank = gf_group_rank(g);
     gf_kept kept = {gf_none, gf_none};
-    if (rank)
+    if (rank && with_s)
         kept.s = take_act(m, "S", act_of(m), m->row.room, rank);
+    if (gf_is(g->norm))
+        kept.z = take_act(m, "z", act_of(m), m->row.room, gf_group_n(g));
     return kept;
 }
 
@@ -268,15 +280,13 @@ static gf_saved take_saved(gf_model *m, const gf_layer *w)
         .rstd2 = take_act(m, "rstd2", GF_F32, N, 0),
         .gate_up =
             take_pitched(m, GF_PART_ACT, "gate_up", act, N, gate_up, gate_up + w->gate_up.tail),
-        .kept_qkv = take_kept(m, &w->qkv),
-        .kept_gate_up = take_kept(m, &w->gate_up),
-        .kept_down = take_kept(m, &w->down),
+        .kept_qkv = take_kept(m, &w->qkv, true),
+        .kept_o = take_kept(m, &w->o, w->o.tail == 0),
+        .kept_gate_up = take_kept(m, &w->gate_up, true),
+        .kept_down = take_kept(m, &w->down, true),
     };
-    /* o is kept, and with it its tail on a device */
-    if (w->o.tail)
+    if (w->o.tail) /* o is kept on a device, and with it its tail */
         a.kept_o.s = gf_behind(a.o, Q, gf_group_rank(&w->o));
-    else
-        a.kept_o = take_kept(m, &w->o);
     if (c->qk_norm) {
         a.raw = take_act(m, "raw q, k", act, N, Q + KV);
         a.rstd_q = take_act(m, "rstd_q", GF_F32, N, c->H);

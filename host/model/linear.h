@@ -12,7 +12,8 @@ gf_status gf_layer_linear_fwd(gf_model *m, gf_tensor y, gf_tensor x, gf_tensor r
 
 /* dx [N,k] (or none) from dy [N,n]; dB is added to the gradients, and dA if x is given. Else *p
  * [N,R] is what gf_layer_linear_da makes dA from, once x is there again. It is scratch, the
- * caller's to release, or stands behind dy. */
+ * caller's to release, or stands behind dy. With DoRA
+ * more of scratch is taken. */
 gf_status gf_layer_linear_bwd(gf_model *m, gf_tensor dx, gf_tensor *p, gf_tensor dy, gf_tensor x,
                               const gf_group *g, const gf_kept *kept);
 gf_status gf_layer_linear_da(gf_model *m, gf_tensor p, gf_tensor x, const gf_group *g);

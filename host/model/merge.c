@@ -35,6 +35,7 @@ typedef struct {
     const gf_lora *lo;    /* or NULL */
     const gf_entry *b;    /* of lo */
     float *a;             /* [r,k] of lo */
+    float *magnitude;     /* [rows] of lo with DoRA, or NULL */
     int64_t slice;        /* rows at a time */
     unsigned char *raw;   /* [slice,k] as in the file */
     float *w;             /* [slice,k] */
@@ -42,6 +43,18 @@ typedef struct {
     unsigned char *b_raw; /* [slice,r] */
     float *b_f32;
 } work;
+
+static gf_status read_magnitude(const merge *m, work *t)
+{
+    t->magnitude = gf_alloc((size_t)t->rows, sizeof *t->magnitude, m->err);
+    void *raw = gf_alloc((size_t)t->rows, sizeof(float), m->err);
+    gf_status st = t->magnitude && raw ? GF_OK : GF_ENOMEM;
+    if (st == GF_OK)
+        st = gf_adapter_file_rows(&m->lora, m->lora.entry[t->lo->magnitude], 0, t->rows, raw,
+                                  t->magnitude, m->err);
+    free(raw);
+    return st;
+}
 
 static gf_status read_a(const merge *m, work *t)
 {
@@ -53,6 +66,8 @@ static gf_status read_a(const merge *m, work *t)
     for (int64_t i = 0; st == GF_OK && i < t->lo->r; i++)
         st = gf_adapter_file_rows(&m->lora, a, i, 1, raw, t->a + i * t->k, m->err);
     free(raw);
+    if (st == GF_OK && t->lo->magnitude >= 0)
+        st = read_magnitude(m, t);
     return st;
 }
 
@@ -85,6 +100,7 @@ static gf_status start_work(const merge *m, work *t, const gf_name *name)
 static void end_work(work *t)
 {
     free(t->a);
+    free(t->magnitude);
     free(t->raw);
     free(t->w);
     free(t->out);
@@ -119,6 +135,8 @@ static gf_status write_slice(const merge *m, const work *t, const char *name, in
     if (t->lo) {
         TRY(gf_adapter_file_rows(&m->lora, t->b, first, rows, t->b_raw, t->b_f32, m->err));
         gf_delta_add(t->w, t->b_f32, t->a, rows, t->k, t->lo->r, (float)t->lo->scale);
+        if (t->magnitude)
+            gf_delta_scale(t->w, t->magnitude + first, rows, t->k);
     }
     TRY(check_range(m, t, name, rows * t->k));
     gf_from_f32(m->dtype, t->out, t->w, rows * t->k);

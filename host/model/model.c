@@ -191,10 +191,11 @@ gf_status gf_model_tails(gf_model *m)
 {
     for (int64_t l = 0; l < m->cfg->L; l++) {
         const gf_layer *w = &m->layer[l];
-        TRY(gf_group_tails(m->be, &w->qkv));
-        TRY(gf_group_tails(m->be, &w->o));
-        TRY(gf_group_tails(m->be, &w->gate_up));
-        TRY(gf_group_tails(m->be, &w->down));
+        const gf_group *group[] = {&w->qkv, &w->o, &w->gate_up, &w->down};
+        for (size_t i = 0; i < sizeof group / sizeof *group; i++) {
+            TRY(gf_group_tails(m->be, group[i]));
+            TRY(gf_dora_norms(m->be, group[i]));
+        }
     }
     return GF_OK;
 }

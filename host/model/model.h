@@ -140,7 +140,7 @@ void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t 
 gf_status gf_model_run(gf_model *m, bool train);
 /* Waits for the row's losses: m->host.nll and m->host.best. */
 gf_status gf_model_losses(gf_model *m);
-/* Every group's tails after the adapter's values have changed (nothing to do on a CPU). */
+/* Every group's tails and DoRA's norms, after the adapter's values have changed. */
 gf_status gf_model_tails(gf_model *m);
 
 /* Generation: feeds `count` tokens behind those in the cache (count <= row capacity) and leaves the

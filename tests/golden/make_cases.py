@@ -2,7 +2,7 @@
 """Makes tests/golden/cases: tiny random models with what PyTorch, transformers and PEFT compute for them
 in fp32 on a CPU. Made with torch 2.15.0, transformers 5.23.0, peft 0.21.2.
 
-    python3 tests/golden/make_cases.py tests/golden/cases
+    python3 tests/golden/make_cases.py tests/golden/cases [CASE...]
 
 A case holds model/ (bf16 weights), adapter-init/ (A and B not zero), adapter-trained/ (after 12 steps of
 AdamW on the two examples of tokens.jsonl as one batch, cosine schedule, 2 warm-up steps, clipping at 1),
@@ -39,6 +39,10 @@ CASES = {
                        LoraConfig(r=4, lora_alpha=4, target_modules=ALL), 1e-3, 0.0),
     "qwen2-bias": (Qwen2ForCausalLM, Qwen2Config(**SHAPE, tie_word_embeddings=True),
                    LoraConfig(r=4, lora_alpha=16, target_modules=ALL), 1e-3, 0.1),
+    "llama-dora": (LlamaForCausalLM, LlamaConfig(**SHAPE, attention_bias=True),
+                   LoraConfig(r=4, lora_alpha=8, use_dora=True,
+                              target_modules=["q_proj", "v_proj", "o_proj", "up_proj",
+                                              "down_proj"]), 1e-3, 0.0),
     "qwen3-qknorm": (Qwen3ForCausalLM,
                      Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=False),
                      LoraConfig(r=4, lora_alpha=8, target_modules=ALL), 1e-3, 0.0),
@@ -141,5 +145,5 @@ def make(name, out):
             json.dump(adapter, f, indent=2, sort_keys=True)
 
 
-for case in CASES:
+for case in sys.argv[2:] or CASES:
     make(case, sys.argv[1])

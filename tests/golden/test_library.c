@@ -51,6 +51,7 @@ static void open_case(fixture *f, char *dir, const char *adapter, gf_use use)
     if (ad)
         cr_assert_eq(gf_adapter_read(&f->adapter, f->model.value.data, ad, &err), GF_OK, "%s",
                      err.text);
+    cr_assert_eq(gf_model_tails(&f->model), GF_OK, "%s", f->be.err.text); /* DoRA's norms */
     int64_t n;
     f->ids = golden_tensor(&f->expected, "input_ids", &n);
     f->labels = golden_tensor(&f->expected, "labels", &n);
@@ -130,6 +131,8 @@ static void check_gradients(char *dir)
         char name[160];
         snprintf(name, sizeof name, "grad.%s", f.adapter.param[i].name);
         int64_t n;
+        if (f.adapter.param[i].kind == GF_PARAM_MAGNITUDE) /* a parameter's name has it */
+            strcat(name, ".weight");
         float *want = golden_tensor(&f.expected, name, &n);
         float *got = malloc((size_t)n * sizeof *got);
         for (int64_t e = 0; e < n; e++)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const golden_names[] = {"llama-gqa", "llama3-rope-tied", "mistral-window", "qwen2-bias",
-                                    "qwen3-qknorm"};
+const char *const golden_names[] = {"llama-gqa",  "llama3-rope-tied", "mistral-window",
+                                    "qwen2-bias", "llama-dora",       "qwen3-qknorm"};
 const int golden_count = sizeof golden_names / sizeof *golden_names;
 
 char *golden_case(int i)
