@@ -237,6 +237,17 @@ static void adapters(gf_dtype run, gf_dtype dx_type, int count, int64_t r, float
     DEVICE_OK(
         &be, /* without dx, dB has a pass over dy of its own */
         gf_group_linear_bwd(&be, gf_none, p_scratch, dy, x, s, &group, &row.row, drop, &fixed));
+    group.norm = make(GF_F32, 2, n * count, 0, 0);
+    for (int i = 0; i < count; i++) {
+        group.lin[i].magnitude = vector(GF_F32, n);
+        group.lin[i].dmagnitude = vector(GF_I64, n);
+    }
+    const gf_tensor z = make(run, tokens, n * count, 0, 0),
+                    dz = make(run, tokens, n * count, 0, 64);
+    DEVICE_OK(&be, gf_dora_norms(&be, &group));
+    DEVICE_OK(&be, gf_dora_fwd(&be, y, z, gf_none, &group));
+    DEVICE_OK(&be, gf_dora_fwd(&be, make(GF_F32, tokens, n * count, 0, 0), z, gf_none, &group));
+    DEVICE_OK(&be, gf_dora_bwd(&be, dz, dy, z, &group, &row.row, &fixed));
     DEVICE_OK(&be, gf_wait(&be));
     device_unbind(&be, &row);
 }
