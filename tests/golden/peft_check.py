@@ -46,6 +46,8 @@ ADAPTERS = [
     "--lora-r 16 --lora-alpha 8 --use-rslora --target-modules q_proj,v_proj",
     "--lora-r 4 --target-modules .*[01].*(up|down)_proj",
     "--lora-r 4 --layers-to-transform 0,2",
+    "--lora-r 4 --use-dora",
+    "--lora-r 8 --use-dora --use-rslora --target-modules q_proj,v_proj,down_proj",
     "--lora-r 4 --rank-pattern {\"q_proj\":6} --alpha-pattern {\"layers.1.mlp.up_proj\":3}",
 ]
 CHAT = [

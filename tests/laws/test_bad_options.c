@@ -36,7 +36,7 @@ Test(bad_options, options)
         {TRAIN "--early-stopping-threshold 0.1", {"--early-stopping-patience"}},
         {TRAIN "--lr-scheduler-kwargs '{\"power\":2}'", {"--lr-scheduler-kwargs", "power"}},
         {TRAIN "--lr-scheduler-kwargs '{'", {"--lr-scheduler-kwargs:1:2"}},
-        {TRAIN "--use-dora", {"--use-dora"}},
+        {TRAIN "--use-dora --lora-dropout 0.1", {"DoRA", "0.1", "--lora-dropout 0"}},
         {TRAIN "--target-modules nothing", {"nothing", "q_proj", "down_proj"}},
         {TRAIN "--target-modules '.*nothing.*'", {"nothing", "q_proj"}},
         {TRAIN "--target-modules 'a(b'", {"a(b"}},

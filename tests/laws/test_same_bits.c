@@ -80,6 +80,41 @@ Test(same_bits, threads_rows_and_precision)
     bed_close(&b);
 }
 
+/* One run of a kind of adapter: save every step, all checkpoints kept. */
+static void train_kind(const bed *b, const char *kind, const char *more, const char *name)
+{
+    char *text;
+    const int code = run(&text,
+                         GRAFT_BIN " train --model %s --data %s --output-dir %s/%s --batch-size 4 "
+                                   "--max-steps 4 --lora-r 4 --learning-rate 1e-2 --seed 5 "
+                                   "--save-steps 1 --save-total-limit 9 %s %s",
+                         b->model, b->data, b->dir, name, kind, more);
+    cr_assert_eq(code, 0, "%s %s: %s", kind, more, text);
+    free(text);
+}
+
+/* Every kind of adapter: other rows and threads, and going on from the second step. */
+Test(same_bits, every_kind_of_adapter)
+{
+    static const char *const kinds[] = {"--use-dora", "--use-dora --target-modules k_proj,up_proj"};
+    bed b;
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        char *resume = gf_format(NULL, "--threads 2 --resume %s/k/checkpoint-2", b.dir);
+        free(b.first);
+        b.first = gf_format(NULL, "%s/k/adapter_model.safetensors", b.dir);
+        train_kind(&b, kinds[i], "--threads 1", "k");
+        train_kind(&b, kinds[i], "--threads 3 --row-tokens 201", "other");
+        same_as_first(&b, "other", kinds[i]);
+        train_kind(&b, kinds[i], resume, "resumed");
+        same_as_first(&b, "resumed", kinds[i]);
+        run(NULL, "rm -rf %s/k %s/other %s/resumed", b.dir, b.dir, b.dir);
+        free(resume);
+    }
+    bed_close(&b);
+}
+
 Test(same_bits, ranks)
 {
     bed b;

@@ -32,7 +32,7 @@ Test(main, wrong_usage_is_exit_code_2_and_one_line_on_stderr)
         "-x",
         "info",
         "merge --model a --adapter b --output-dir c --dtype f64",
-        "train --model a --data b --output-dir c --use-dora",
+        "train --model a --data b --output-dir c --quantization nf4",
     };
     char text[8192], arguments[256];
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

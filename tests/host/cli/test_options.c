@@ -215,7 +215,6 @@ Test(options, only_train_and_eval_are_for_several_ranks)
 Test(options, later_parts_are_answered_and_not_ignored)
 {
     static const char *const later[] = {
-        "--use-dora",
         "--optim lion",
         "--quantization nf4",
         "--init-lora-weights pissa",
@@ -234,7 +233,7 @@ Test(options, later_parts_are_answered_and_not_ignored)
     expect("doctor", GF_EMISSING, "not in this version");
     gf_options o = {0};
     gf_err err;
-    cr_expect(parse(&o, TRAIN "--use-dora false --optim adamw --quantization none", &err) == GF_OK);
+    cr_expect(parse(&o, TRAIN "--optim adamw --quantization none", &err) == GF_OK);
     gf_options_free(&o);
 }
 
@@ -286,7 +285,7 @@ Test(options, a_wrong_config_is_an_error_that_names_file_and_key)
     with_config("[1]", rest, &o, GF_EINPUT, "object");
     with_config("{\"lora_r\":", rest, &o, GF_EINPUT, "json");
     with_config("{\"per_device_train_batch_size\":4}", rest, &o, GF_EARG, "--batch-size 4");
-    with_config("{\"use_dora\":true}", rest, &o, GF_EMISSING, "use_dora");
+    with_config("{\"quantization\":\"nf4\"}", rest, &o, GF_EMISSING, "nf4");
     gf_options_free(&o);
     expect(TRAIN "--config /no/such/file.json", GF_EINPUT, "/no/such/file.json");
 }

@@ -152,7 +152,7 @@ Test(peft, refuses)
         gf_status status;
         const char *says;
     } bad[] = {
-        {"\"use_dora\":true", GF_EMISSING, "use_dora: true"},
+        {"\"use_dora\":1", GF_EINPUT, "use_dora"},
         {"\"bias\":\"all\"", GF_EMISSING, "bias: \"all\""},
         {"\"modules_to_save\":[\"lm_head\"]", GF_EMISSING, "[\"lm_head\"]"},
         {"\"fan_in_fan_out\":true", GF_EMISSING, "fan_in_fan_out"},
