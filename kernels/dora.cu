@@ -11,7 +11,7 @@
 template <typename T> DEVICE void norms(const gf_dora_norms_args &g)
 {
     extern __shared__ float b[]; /* [GF_DORA_ROWS][rank] */
-    __shared__ float part[WARP];
+    __shared__ float part[WARP], squares[GF_DORA_ROWS];
     const int first = blockIdx.x * GF_DORA_ROWS;
     for (int i = threadIdx.x; i < GF_DORA_ROWS * g.rank; i += GF_DORA_THREADS) {
         const int row = first + i / g.rank;
@@ -36,14 +36,18 @@ template <typename T> DEVICE void norms(const gf_dora_norms_args &g)
     }
 #pragma unroll
     for (int i = 0; i < GF_DORA_ROWS; i++) {
-        const float length = __fsqrt_rn(block_sum(sum[i], part));
+        const float square = block_sum(sum[i], part);
         __syncthreads(); /* part is free again */
-        if (threadIdx.x == 0 && first + i < g.n) {
-            const float norm = length > 0.0f ? length : 1.0f;
-            g.norm[first + i] = norm;
-            g.factor[first + i] = __fdiv_rn(g.magnitude[first + i], norm);
-        }
+        if (threadIdx.x == 0)
+            squares[i] = square;
     }
+    __syncthreads();
+    const int row = first + threadIdx.x;
+    if (threadIdx.x >= GF_DORA_ROWS || row >= g.n)
+        return;
+    const float length = __fsqrt_rn(squares[threadIdx.x]), norm = length > 0.0f ? length : 1.0f;
+    g.norm[row] = norm;
+    g.factor[row] = __fdiv_rn(g.magnitude[row], norm);
 }
 
 extern "C" __global__ void __launch_bounds__(GF_DORA_THREADS)
