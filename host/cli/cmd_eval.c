@@ -70,7 +70,7 @@ static gf_status open_model(gf_session *s, const gf_dataset *data, gf_err *err)
     TRY(gf_session_backend(s, err));
     gf_model_options opt = {.use = GF_USE_EVAL, .precision = gf_session_precision(s)};
     TRY(gf_plan_choose(&plan, &s->files, s->has_adapter ? &s->adapter : NULL, &s->backend, &opt,
-                       s->o->row_tokens, gf_inputs_longest(data, &none), tokens,
+                       s->o->row_tokens, gf_inputs_longest(data, &none, NULL), tokens,
                        gf_session_limit(s), err));
     return gf_session_model(s, GF_USE_EVAL, opt.row_tokens, 0, err);
 }

@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "cli/inputs.h"
+#include "cli/prompts.h"
 #include "base/number.h"
 #include "train/plan.h"
 
@@ -73,16 +74,21 @@ static gf_status plan_run(gf_session *s, gf_plan *p, work *w, gf_model_options *
 {
     const gf_options *o = s->o;
     gf_dataset data = {0}, eval = {0};
+    gf_prompts prompts = {0};
+    gf_stops stops;
     gf_loader ld = {0};
     gf_status st = GF_OK;
     gf_train_options t;
     TRYG(gf_inputs_data(s, &data, &eval, err));
+    if (o->sample_prompts)
+        TRYG(gf_prompts_read(&prompts, &stops, s, data.trained_turns > 0, err));
     TRYG(gf_inputs_training(&t, o, gf_dataset_epoch(&data), err));
     TRYG(gf_loader_open(&ld, &data, t.batch, t.seed, t.shuffle, 0, 1, err));
     const int64_t per_epoch = ld.steps_per_epoch;
     const int64_t most =
         gf_loader_most_tokens(&ld, t.schedule.total < per_epoch ? t.schedule.total : per_epoch);
-    TRYG(choose(s, p, opt, o->row_tokens, gf_inputs_longest(&data, &eval), most, refusal, err));
+    TRYG(choose(s, p, opt, o->row_tokens, gf_inputs_longest(&data, &eval, &prompts), most, refusal,
+                err));
     double flops;
     int64_t tokens, trained;
     TRYG(gf_plan_epoch(&flops, &s->files, &s->adapter, &s->backend, opt, &ld, err));
@@ -94,6 +100,7 @@ static gf_status plan_run(gf_session *s, gf_plan *p, work *w, gf_model_options *
                 .steps = t.schedule.total};
 out:
     gf_loader_close(&ld);
+    gf_prompts_free(&prompts);
     gf_dataset_free(&eval);
     gf_dataset_free(&data);
     return st;
@@ -103,7 +110,7 @@ gf_status gf_cmd_plan(const gf_options *o, gf_err *err)
 {
     gf_session s;
     gf_plan p;
-    work w;
+    work w = {0};
     gf_err refusal = {0};
     gf_status st = GF_OK;
     gf_session_start(&s, o);

@@ -1,7 +1,10 @@
 /* cmd_train.c - graft train: options -> adapter folder (DESIGN 1.2). */
 #include "cli/commands.h"
 
+#include "cli/facts.h"
 #include "cli/inputs.h"
+#include "cli/prompts.h"
+#include "base/file.h"
 #include "base/number.h"
 #include "cli/ranks.h"
 #include "cli/record.h"
@@ -20,6 +23,8 @@ typedef struct {
     gf_session s;
     gf_comm comm;
     gf_dataset data, eval;
+    gf_prompts prompts;
+    gf_stops stops; /* of the prompts' answers */
     gf_model_options model_opt;
     gf_plan plan;
     gf_trainer t;
@@ -92,10 +97,14 @@ static gf_status find_resume(run *r, gf_err *err)
 static gf_status open_inputs(run *r, gf_err *err)
 {
     gf_session *s = &r->s;
+    bool tensorboard, html;
+    TRY(gf_facts_targets(r->o, &tensorboard, &html, err));
     TRY(find_resume(r, err));
     TRY(gf_inputs_adapter(s, err));
     TRY(gf_session_backend(s, err));
     TRY(gf_inputs_data(s, &r->data, &r->eval, err));
+    if (r->o->sample_prompts)
+        TRY(gf_prompts_read(&r->prompts, &r->stops, s, r->data.trained_turns > 0, err));
     TRY(gf_record_identity(s, &r->identity, err));
     TRY(gf_inputs_training(&r->t.opt, r->o, gf_dataset_epoch(&r->data), err));
     r->t.opt.identity = r->identity.data;
@@ -135,7 +144,7 @@ static gf_status open_model(run *r, gf_err *err)
     const int64_t most = gf_loader_most_tokens(&ld, total < epoch ? total : epoch);
     gf_loader_close(&ld);
     TRY(gf_plan_choose(&r->plan, &s->files, &s->adapter, &s->backend, &r->model_opt,
-                       r->o->row_tokens, gf_inputs_longest(&r->data, &r->eval), most,
+                       r->o->row_tokens, gf_inputs_longest(&r->data, &r->eval, &r->prompts), most,
                        gf_session_limit(s), err));
     TRY(gf_model_open(&s->model, &s->files, &s->adapter, &s->backend, &s->arena, &r->model_opt, 0,
                       false, err));
@@ -169,7 +178,7 @@ static void report_start(const run *r)
             gf_number_count(r->s.adapter.size).text, r->s.adapter.count, (long long)p->row_tokens,
             gf_number_bytes_short(p->total + p->threads).text);
     report_backend(&r->s.backend);
-    const int64_t longest = gf_inputs_longest(&r->data, &r->eval);
+    const int64_t longest = gf_inputs_longest(&r->data, &r->eval, &r->prompts);
     const int64_t positions = r->s.files.config.max_position; /* 0: not known */
     if (positions && longest > positions)
         fprintf(stderr,
@@ -180,6 +189,19 @@ static void report_start(const run *r)
         fprintf(stderr, "graft: going on from %s\n", r->resume);
 }
 
+static gf_record record_of(const run *r, const char *adapter_hash)
+{
+    return (gf_record){.plan = &r->plan,
+                       .arena = &r->s.arena,
+                       .base = r->base.data,
+                       .adapter_hash = adapter_hash,
+                       .steps = r->t.opt.schedule.total,
+                       .done = r->t.step,
+                       .examples = r->data.count,
+                       .eval_examples = r->eval.count,
+                       .ranks = r->comm.size};
+}
+
 static gf_status open_trainer(run *r, gf_err *err)
 {
     r->t.model = &r->s.model;
@@ -187,6 +209,7 @@ static gf_status open_trainer(run *r, gf_err *err)
     r->t.data = &r->data;
     r->t.eval_data = r->eval.count ? &r->eval : NULL;
     r->t.comm = &r->comm;
+    r->t.prompts = r->prompts.count ? &r->prompts : NULL;
     if (r->comm.rank == 0) {
         gf_watching_open(&r->watching, &r->s, &r->plan);
         r->t.watch = gf_watching_calls(&r->watching);
@@ -195,35 +218,36 @@ static gf_status open_trainer(run *r, gf_err *err)
     TRY(gf_comm_agree(&r->comm, st, err));
     TRY(gf_trainer_open(&r->t, r->resume, err));
     if (r->comm.rank == 0) {
+        const gf_record record = record_of(r, NULL);
         report_start(r);
-        gf_watching_start(&r->watching, &r->t);
+        st = gf_watching_start(&r->watching, &r->t, &record, err);
     }
-    return GF_OK;
+    return gf_comm_agree(&r->comm, st, err);
 }
 
 /* ---- the end -------------------------------------------------------------------------- */
 
-static gf_status write_record(run *r, const char *adapter_hash, gf_err *err)
+/* run.json, and the report's last state. */
+static gf_status write_record(run *r, const char *adapter_hash, const char *state, gf_err *err)
 {
+    gf_buf text = {0};
+    gf_status st = GF_OK;
+    char *path = gf_path_join(r->o->output_dir, "run.json", err);
+    if (!path)
+        return GF_ENOMEM;
     if (r->hash) {
         gf_base_hash *h = r->hash;
         r->hash = NULL;
-        TRY(gf_base_hash_end(h, &r->base, err));
+        TRYG(gf_base_hash_end(h, &r->base, err));
     }
-    const gf_history *h = &r->t.history;
-    const int64_t best = gf_history_best(h);
-    const gf_record record = {.plan = &r->plan,
-                              .arena = &r->s.arena,
-                              .base = r->base.data,
-                              .adapter_hash = adapter_hash,
-                              .steps = r->t.opt.schedule.total,
-                              .done = r->t.step,
-                              .best_step = best < 0 ? -1 : h->step[best],
-                              .best_loss = best < 0 ? 0 : h->loss[best],
-                              .examples = r->data.count,
-                              .eval_examples = r->eval.count,
-                              .ranks = r->comm.size};
-    return gf_record_write(&r->s, &record, r->o->output_dir, err);
+    const gf_record record = record_of(r, adapter_hash);
+    TRYG(gf_record_json(&r->s, &record, &text, err));
+    TRYG(gf_file_write(path, text.data, text.len, err));
+    TRYG(gf_watching_end(&r->watching, state, &text, err));
+out:
+    gf_buf_free(&text);
+    free(path);
+    return st;
 }
 
 /* The adapter with its tokenizer, and run.json with the adapter's hash. Rank 0. */
@@ -250,14 +274,14 @@ static gf_status write_outputs(run *r, gf_err *err)
     st = gf_hash_file(&hash, path, err);
     free(path);
     TRY(st);
-    return write_record(r, hash.hex, err);
+    return write_record(r, hash.hex, "done", err);
 }
 
 static gf_status finish(run *r, gf_err *err)
 {
     gf_status st = GF_OK;
     if (r->comm.rank == 0) {
-        gf_watching_close(&r->watching);
+        gf_watching_rest(&r->watching);
         st = write_outputs(r, err);
         if (st == GF_OK)
             fprintf(stderr, "graft: %s: adapter, %smetrics.jsonl, run.json\n", r->o->output_dir,
@@ -274,6 +298,7 @@ static void close_run(run *r, gf_status st)
         gf_comm_close(&r->comm, st);
     gf_trainer_close(&r->t);
     gf_session_close(&r->s);
+    gf_prompts_free(&r->prompts);
     gf_dataset_free(&r->eval);
     gf_dataset_free(&r->data);
     gf_buf_free(&r->identity);
@@ -303,7 +328,8 @@ gf_status gf_cmd_train(const gf_options *o, gf_err *err)
     st = gf_train(&r.t, err);
     if (st == GF_OK)
         st = finish(&r, err);
-    else if (st == GF_EINTERRUPT && r.comm.rank == 0 && write_record(&r, NULL, NULL) != GF_OK)
+    else if (st == GF_EINTERRUPT && r.comm.rank == 0 &&
+             write_record(&r, NULL, "stopped", NULL) != GF_OK)
         st = GF_EINTERRUPT; /* the checkpoint is there; the record is written again on resume */
 out:
     gf_watching_close(&r.watching);

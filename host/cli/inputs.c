@@ -359,8 +359,9 @@ void gf_inputs_say_overlength(const char *name, const gf_dataset *data)
                 (long long)data->dropped, (long long)data->truncated);
 }
 
-int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval)
+int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval, const gf_prompts *p)
 {
     const int64_t a = gf_dataset_longest(data), b = gf_dataset_longest(eval);
-    return a > b ? a : b;
+    const int64_t c = p ? gf_prompts_longest(p) : 0, most = a > b ? a : b;
+    return most > c ? most : c;
 }

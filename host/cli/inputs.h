@@ -27,7 +27,8 @@ gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t
 /* A line on stderr if examples over --max-length were dropped or truncated (law 1). */
 void gf_inputs_say_overlength(const char *name, const gf_dataset *data);
 
-/* Longest example of both sets. */
-int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval);
+/* What a row has to hold: the longest example of both sets, the longest prompt with its answer
+ * (prompts may be NULL). */
+int64_t gf_inputs_longest(const gf_dataset *data, const gf_dataset *eval, const gf_prompts *p);
 
 #endif

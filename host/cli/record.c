@@ -293,7 +293,7 @@ static gf_status write_backend(const gf_session *s, const gf_record *r, gf_buf *
     return gf_buf_str(b, "},\n", err);
 }
 
-static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err *err)
+gf_status gf_record_json(gf_session *s, const gf_record *r, gf_buf *b, gf_err *err)
 {
     char when[32];
     const time_t now = time(NULL);
@@ -306,7 +306,7 @@ static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err
     TRY(gf_buf_str(b, "  \"options\": ", err));
     TRY(gf_options_json(s->o, b, err));
     TRY(gf_buf_printf(b, err, ",\n  \"model\": {\"family\":\"%s\",\"files\":%s},\n",
-                      s->files.config.family, r->base));
+                      s->files.config.family, r->base ? r->base : "null"));
     TRY(write_adapter(&s->adapter, b, err));
     TRY(gf_buf_str(b, "  \"data\": ", err));
     TRY(hash_list(b, &s->o->data, true, err));
@@ -329,19 +329,4 @@ static gf_status write_body(gf_session *s, const gf_record *r, gf_buf *b, gf_err
     if (r->adapter_hash)
         return gf_buf_printf(b, err, "  \"adapter_sha256\": \"%s\"\n}\n", r->adapter_hash);
     return gf_buf_str(b, "  \"adapter_sha256\": null\n}\n", err);
-}
-
-gf_status gf_record_write(gf_session *s, const gf_record *r, const char *dir, gf_err *err)
-{
-    gf_buf text = {0};
-    gf_status st = GF_OK;
-    char *path = gf_path_join(dir, "run.json", err);
-    if (!path)
-        return GF_ENOMEM;
-    TRYG(write_body(s, r, &text, err));
-    TRYG(gf_file_write(path, text.data, text.len, err));
-out:
-    gf_buf_free(&text);
-    free(path);
-    return st;
 }

@@ -22,7 +22,7 @@ gf_status gf_record_identity(gf_session *s, gf_buf *out, gf_err *err);
 typedef struct {
     const gf_plan *plan;
     const gf_arena *arena;    /* high-water marks */
-    const char *base;         /* JSON of gf_base_hash_end */
+    const char *base;         /* JSON of gf_base_hash_end; NULL: not known yet */
     const char *adapter_hash; /* of adapter_model.safetensors; NULL before the end */
     int64_t steps, done, examples, eval_examples;
     int64_t best_step; /* of the evaluations; -1: none */
@@ -30,7 +30,7 @@ typedef struct {
     int ranks;
 } gf_record;
 
-/* Writes DIR/run.json. */
-gf_status gf_record_write(gf_session *s, const gf_record *r, const char *dir, gf_err *err);
+/* The text of run.json. Appends. */
+gf_status gf_record_json(gf_session *s, const gf_record *r, gf_buf *out, gf_err *err);
 
 #endif

@@ -133,6 +133,10 @@ void gf_row_start(gf_model *m);
 void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t length,
                 uint64_t example);
 
+/* What the likeliest token behind the example added last is: m->host.best has it after the row's
+ * losses, in the order in which was asked. For examples without labels. */
+void gf_row_ask(gf_model *m);
+
 /* Forward of the row, loss per predicted token into m->nll and m->best. With train: the backward
  * pass follows, gradients are added to m->grad, losses and counters to m->sums. On a device it
  * returns when all is enqueued, and rows of a shape that it has seen replay a graph. Errors are in

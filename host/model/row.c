@@ -66,6 +66,13 @@ void gf_row_add(gf_model *m, const int32_t *ids, const int32_t *labels, int64_t 
         }
 }
 
+void gf_row_ask(gf_model *m)
+{
+    gf_row *r = &m->row;
+    r->host.index[r->predicted] = (int32_t)(r->spans.tokens - 1);
+    r->host.label[r->predicted++] = 0; /* nobody asks for this loss */
+}
+
 /* Filler up to the row's bucket: -1 and 0, what the ops know it by. */
 static void pad(gf_row *r, int64_t C)
 {
@@ -116,9 +123,7 @@ gf_status gf_model_feed(gf_model *m, const int32_t *ids, int64_t count, int64_t 
     const int64_t seen = m->cache.used;
     gf_row_start(m);
     add_span(m, ids, count, seen, length, 0);
-    m->row.host.index[0] = (int32_t)(count - 1);
-    m->row.host.label[0] = 0; /* nobody asks for this loss */
-    m->row.predicted = 1;
+    gf_row_ask(m);
     TRY(gf_model_run(m, false));
     m->cache.used += count;
     TRY(gf_download(m->be, m->host.logits, m->logits));

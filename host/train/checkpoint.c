@@ -314,6 +314,7 @@ static bool is_ours(const char *name)
                                         "adapter_model.safetensors",
                                         "run.json",
                                         "metrics.jsonl",
+                                        "samples.jsonl",
                                         "tokenizer.json",
                                         "tokenizer_config.json",
                                         "tokenizer.model",

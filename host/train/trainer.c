@@ -245,6 +245,22 @@ static gf_status evaluate(gf_trainer *t, gf_err *err)
     return gf_comm_agree(t->comm, st, err);
 }
 
+/* Rank 0 answers, and the others wait for it: all would answer alike. */
+static gf_status sample(gf_trainer *t, gf_err *err)
+{
+    gf_answer *answer = NULL;
+    gf_status st = GF_OK;
+    if (t->comm->rank == 0 && t->prompts) {
+        tell_phase(t, GF_PHASE_SAMPLES);
+        st = gf_samples_run(&answer, t->model, t->prompts, err);
+        if (st == GF_OK && t->watch.on_samples)
+            st = t->watch.on_samples(t->watch.ctx, t->step, answer, err);
+        gf_answers_free(answer, t->prompts->count);
+        tell_phase(t, GF_PHASE_STEPS);
+    }
+    return gf_comm_agree(t->comm, st, err);
+}
+
 /* Every `every` steps; 0: at the ends of epochs; always at the very end. */
 static bool due(const gf_trainer *t, int64_t every)
 {
@@ -313,11 +329,15 @@ gf_status gf_train(gf_trainer *t, gf_err *err)
 {
     if (t->eval_data && t->step == 0)
         TRY(evaluate(t, err));
+    if (t->step == 0)
+        TRY(sample(t, err));
     while (!gf_train_is_over(t)) {
         bool stop = false;
         TRY(one_step(t, &stop, err));
         if (t->eval_data && due(t, t->opt.eval_steps))
             TRY(evaluate(t, err));
+        if (due(t, t->opt.eval_steps))
+            TRY(sample(t, err));
         const bool best = keeps_best(t) && best_step(t) == t->step, over = gf_train_is_over(t);
         if (due(t, t->opt.save_steps) || best || over || stop)
             TRY(save(t, err));

@@ -5,6 +5,7 @@
 #include "graft/measure.h"
 #include "train/evaluate.h"
 #include "train/history.h"
+#include "train/samples.h"
 #include "train/schedule.h"
 
 #include <signal.h>
@@ -49,6 +50,7 @@ typedef struct {
     void (*look)(void *ctx, gf_device_state *device); /* fills it in, if it can at once */
     gf_status (*on_step)(void *ctx, const gf_step *s, gf_err *err);
     gf_status (*on_eval)(void *ctx, int64_t step, double loss, double accuracy, gf_err *err);
+    gf_status (*on_samples)(void *ctx, int64_t step, const gf_answer *answer, gf_err *err);
     gf_status (*on_saved)(void *ctx, int64_t step, gf_err *err); /* checkpoint-STEP is there */
     void (*on_phase)(void *ctx, gf_phase now);
     void (*on_note)(void *ctx, const char *text); /* a line worth reading */
@@ -61,6 +63,8 @@ typedef struct {
     const gf_dataset *data, *eval_data; /* eval_data may be NULL */
     gf_comm *comm;
     gf_train_options opt;
+    const gf_prompts
+        *prompts; /* to answer before, at evaluations and at the end, or NULL; rank 0 */
     gf_watch watch;
 
     gf_loader loader;

@@ -221,7 +221,6 @@ Test(options, later_parts_are_answered_and_not_ignored)
         "--loraplus-lr-ratio 16",
         "--neftune-noise-alpha 5",
         "--deploy vllm",
-        "--report-to html",
         "--gradient-checkpointing full",
         "--modules-to-save lm_head",
     };
