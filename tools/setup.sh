@@ -1,10 +1,11 @@
 #!/bin/sh
-# setup.sh [build] [test] [model] [budgets] - installs what is missing, with apt-get (through sudo
+# setup.sh [build] [test] [model] [budgets] [notebook] - installs what is missing, with apt-get (through sudo
 # unless root).
 #   build   what `cmake -B build && cmake --build build` needs          (the default)
 #   test    what the tests need besides
 #   model   what fetching the demo's model needs
 #   budgets what reads the kernels' machine code: two of NVIDIA's tools, with pip into build/tools
+#   notebook what runs tools/demo.ipynb: Jupyter's nbconvert, with pip into build/tools/notebook
 # Running it again does nothing. Says what it does.
 set -eu
 
@@ -14,6 +15,7 @@ test="g++ libcriterion-dev clang clang-format libclang-rt-dev"
 python="python3 python3-pip ca-certificates"
 model=$python
 disassemblers=no
+notebook=no
 
 [ $# -gt 0 ] || set -- build
 want=""
@@ -26,8 +28,12 @@ for part; do
         want="$want $python"
         disassemblers=yes
         ;;
+    notebook)
+        want="$want $python"
+        notebook=yes
+        ;;
     *)
-        echo "setup: unknown part \"$part\"; there are build, test, model and budgets" >&2
+        echo "setup: unknown part \"$part\"; there are build, test, model, budgets and notebook" >&2
         exit 2
         ;;
     esac
@@ -48,6 +54,21 @@ fetch_disassemblers() {
     touch "$to/complete"
 }
 
+# Jupyter without its browser pages; PYTHONPATH=build/tools/notebook finds it.
+fetch_notebook() {
+    to=$(dirname "$0")/../build/tools/notebook
+    if [ "$notebook" = no ] || [ -e "$to/complete" ]; then
+        return 0
+    fi
+    echo "setup: fetching nbconvert and ipykernel into build/tools/notebook"
+    python3 -m pip install -q --disable-pip-version-check --upgrade --target "$to" \
+        nbconvert==7.16.6 ipykernel==6.30.1 || {
+        echo "setup: pip could not fetch nbconvert and ipykernel" >&2
+        exit 1
+    }
+    touch "$to/complete"
+}
+
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     # shellcheck disable=SC2086  # on one line
     echo "setup: this is no Debian or Ubuntu; install what these packages hold:" $want >&2
@@ -60,6 +81,7 @@ for package in $want; do
 done
 if [ -z "$missing" ]; then
     fetch_disassemblers
+    fetch_notebook
     echo "setup: nothing is missing for: $*"
     exit 0
 fi
@@ -93,4 +115,5 @@ esac
 # shellcheck disable=SC2086  # one word a package
 apt install -y --no-install-recommends $missing
 fetch_disassemblers
+fetch_notebook
 echo "setup: done"
