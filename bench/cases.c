@@ -112,7 +112,7 @@ static void make_norm(bench_case *c)
 }
 static gf_status run_norm(bench_case *c)
 {
-    return gf_rmsnorm_fwd(c->be, c->t[0], c->t[1], c->t[2], c->t[3], 1e-5f, 0.0f);
+    return gf_rmsnorm_fwd(c->be, c->t[0], c->t[1], c->t[2], gf_none, c->t[3], 1e-5f, 0.0f);
 }
 
 static void make_norm_bwd(bench_case *c)

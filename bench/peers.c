@@ -23,16 +23,16 @@ static char *describe_shape(const bench_options *o)
         return NULL;
     }
     const gf_config *c = &f.config;
-    char *text =
-        gf_format(&err,
-                  "{\"vocab_size\":%lld,\"hidden_size\":%lld,\"intermediate_size\":%lld,"
-                  "\"num_hidden_layers\":%lld,\"num_attention_heads\":%lld,"
-                  "\"num_key_value_heads\":%lld,\"head_dim\":%lld,"
-                  "\"max_position_embeddings\":%lld,\"rope_theta\":%.1f,"
-                  "\"tie_word_embeddings\":%s,\"attention_bias\":%s}",
-                  (long long)c->V, (long long)c->D, (long long)c->F, (long long)c->L,
-                  (long long)c->H, (long long)c->G, (long long)c->K, (long long)c->max_position,
-                  c->rope.theta, c->tied ? "true" : "false", c->attention_bias ? "true" : "false");
+    char *text = gf_format(&err,
+                           "{\"vocab_size\":%lld,\"hidden_size\":%lld,\"intermediate_size\":%lld,"
+                           "\"num_hidden_layers\":%lld,\"num_attention_heads\":%lld,"
+                           "\"num_key_value_heads\":%lld,\"head_dim\":%lld,"
+                           "\"max_position_embeddings\":%lld,\"rope_theta\":%.1f,"
+                           "\"tie_word_embeddings\":%s,\"attention_bias\":%s}",
+                           (long long)c->V, (long long)c->D, (long long)c->F, (long long)c->L,
+                           (long long)c->H, (long long)c->G, (long long)c->K,
+                           (long long)c->max_position, c->rope[0].theta, c->tied ? "true" : "false",
+                           c->attention_bias ? "true" : "false");
     gf_files_close(&f);
     return text;
 }

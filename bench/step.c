@@ -62,8 +62,8 @@ static gf_status fill_layers(gf_model *m, const void *noise, const float *ones)
     TRY(gf_upload(m->be, m->norm, ones));
     for (int64_t l = 0; l < m->cfg->L; l++) {
         const gf_layer *w = &m->layer[l];
-        const gf_tensor norms[] = {w->norm1, w->norm2, w->q_norm, w->k_norm};
-        for (int i = 0; i < 4; i++)
+        const gf_tensor norms[] = {w->norm1, w->post1, w->norm2, w->post2, w->q_norm, w->k_norm};
+        for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
             if (gf_is(norms[i]))
                 TRY(gf_upload(m->be, norms[i], ones));
         TRY(fill_group(m->be, &w->qkv, noise));

@@ -31,14 +31,17 @@ static gf_status norm_shapes(gf_backend *be, const char *op, gf_tensor x, gf_ten
     return GF_OK;
 }
 
-gf_status gf_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor w,
-                         float eps, float offset)
+gf_status gf_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor x,
+                         gf_tensor residual, gf_tensor w, float eps, float offset)
 {
     static const char op[] = "rmsnorm_fwd";
     TRY(norm_shapes(be, op, x, w, rstd));
     WANT(y, ACT, x.rank, x.dim[0], x.dim[1], x.dim[2]);
-    tally(be, 4 * gf_count(x), bytes_of(y) + bytes_of(rstd) + bytes_of(x) + bytes_of(w));
-    RUN(rmsnorm_fwd, y, rstd, x, w, eps, offset);
+    if (gf_is(residual))
+        WANT(residual, F32, x.rank, x.dim[0], x.dim[1], x.dim[2]);
+    tally(be, (gf_is(residual) ? 5 : 4) * gf_count(x),
+          bytes_of(y) + bytes_of(rstd) + bytes_of(x) + bytes_of(residual) + bytes_of(w));
+    RUN(rmsnorm_fwd, y, rstd, x, residual, w, eps, offset);
     FINITE(y);
     FINITE(rstd);
     return GF_OK;
@@ -255,6 +258,17 @@ gf_status gf_scatter_rows(gf_backend *be, gf_tensor y, gf_tensor x, gf_tensor in
     TRY(want_index(be, op, "index", index, y.dim[0]));
     tally(be, 0, bytes_of(y) + 2 * bytes_of(x) + bytes_of(index));
     RUN(scatter_rows, y, x, index);
+    FINITE(y);
+    return GF_OK;
+}
+
+gf_status gf_add_rows(gf_backend *be, gf_tensor y, gf_tensor x)
+{
+    static const char op[] = "add_rows";
+    WANT(y, F32, 2, DIMS2(ANY_DIM, ANY_DIM));
+    WANT(x, ACT, 2, DIMS2(y.dim[0], y.dim[1]));
+    tally(be, gf_count(y), 2 * bytes_of(y) + bytes_of(x));
+    RUN(add_rows, y, x);
     FINITE(y);
     return GF_OK;
 }

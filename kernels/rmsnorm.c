@@ -5,7 +5,7 @@
 
 typedef struct {
     gf_tensor y, rstd, x, w; /* forward: y out; backward: y is dx */
-    gf_tensor dy, into, rounded, again;
+    gf_tensor dy, into, rounded, again, residual;
     float eps, offset;
     int64_t heads, width;
 } norm_args;
@@ -36,13 +36,16 @@ static void norm_one(const norm_args *a, int64_t t, int64_t h)
     const int64_t n = a->width;
     const void *x = head_at(a->x, t, h, n);
     void *y = head_at(a->y, t, h, n);
+    const void *residual = gf_is(a->residual) ? head_at(a->residual, t, h, n) : NULL;
     const float r = 1.0f / sqrtf(squares(x, a->x.dtype, n) / (float)n + a->eps);
     ((float *)gf_row_at(a->rstd, t))[h] = r;
     const v16 vr = v_set1(r), offset = v_set1(a->offset);
     for (int64_t i = 0; i < n; i += V_LANES) {
         const v16 w = v_add(v_get(a->w.data, GF_F32, i, n - i), offset);
         const v16 xi = v_get(x, a->x.dtype, i, n - i);
-        v_put(y, a->y.dtype, i, n - i, v_mul(v_mul(xi, vr), w));
+        const v16 normed = v_mul(v_mul(xi, vr), w);
+        v_put(y, a->y.dtype, i, n - i,
+              residual ? v_add(v_get(residual, GF_F32, i, n - i), normed) : normed);
     }
 }
 
@@ -91,10 +94,11 @@ static void norm_part(void *ctx, int thread, int threads)
         }
 }
 
-gf_status GF_CPU(rmsnorm_fwd)(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor w,
-                              float eps, float offset)
+gf_status GF_CPU(rmsnorm_fwd)(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor x,
+                              gf_tensor residual, gf_tensor w, float eps, float offset)
 {
     norm_args a = {.y = y, .rstd = rstd, .x = x, .w = w, .eps = eps, .offset = offset};
+    a.residual = residual;
     a.heads = x.rank == 3 ? x.dim[1] : 1;
     a.width = x.dim[x.rank - 1];
     rows_run(be, gf_count(x), norm_part, &a);

@@ -52,9 +52,16 @@ DEVICE void scale_unit(float (&v)[4], const float (&w)[4], float r, float offset
         v[j] = __fmul_rn(__fmul_rn(v[j], r), __fadd_rn(w[j], offset));
 }
 
+DEVICE void add_unit(float (&v)[4], const float (&more)[4])
+{
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        v[j] = __fadd_rn(more[j], v[j]);
+}
+
 /* A row of at most 4 * N * blockDim.x aligned elements: read once. */
 template <int N, typename Y, typename X>
-DEVICE float forward_kept(const task &n, Y y, X x, float *w, float *part)
+DEVICE float forward_kept(const task &n, Y y, X x, float *residual, float *w, float *part)
 {
     const int units = n.width / 4;
     float v[N][4], sum = 0.0f;
@@ -77,6 +84,10 @@ DEVICE float forward_kept(const task &n, Y y, X x, float *w, float *part)
             continue;
         load_unit(wi, w + 4 * i);
         scale_unit(v[k], wi, r, n.offset);
+        if (residual) {
+            load_unit(wi, residual + 4 * i);
+            add_unit(v[k], wi);
+        }
         store_unit(ahead(y, 4 * i), v[k]);
     }
     return r;
@@ -84,7 +95,7 @@ DEVICE float forward_kept(const task &n, Y y, X x, float *w, float *part)
 
 /* Any row. */
 template <typename Y, typename X>
-DEVICE float forward_long(const task &n, Y y, X x, float *w, float *part)
+DEVICE float forward_long(const task &n, Y y, X x, float *residual, float *w, float *part)
 {
     float v[4], wi[4], sum = 0.0f;
     for (int i = 4 * threadIdx.x; i < n.width; i += 4 * blockDim.x) {
@@ -96,6 +107,10 @@ DEVICE float forward_long(const task &n, Y y, X x, float *w, float *part)
         load(v, ahead(x, i), n.width - i, n.wide);
         load(wi, w + i, n.width - i, n.wide);
         scale_unit(v, wi, r, n.offset);
+        if (residual) {
+            load(wi, residual + i, n.width - i, n.wide);
+            add_unit(v, wi);
+        }
         store(ahead(y, i), v, n.width - i, n.wide);
     }
     return r;
@@ -103,29 +118,31 @@ DEVICE float forward_long(const task &n, Y y, X x, float *w, float *part)
 
 /* `wide`: everything is aligned and there is nothing beyond the last whole unit. */
 template <typename Y, typename X>
-DEVICE float forward(const task &n, Y y, X x, float *w, float *part)
+DEVICE float forward(const task &n, Y y, X x, float *residual, float *w, float *part)
 {
     const int each = (n.width / 4 + blockDim.x - 1) / blockDim.x;
     if (!n.wide || each > 8)
-        return forward_long(n, y, x, w, part);
+        return forward_long(n, y, x, residual, w, part);
     if (each > 4)
-        return forward_kept<8>(n, y, x, w, part);
+        return forward_kept<8>(n, y, x, residual, w, part);
     if (each > 1)
-        return forward_kept<4>(n, y, x, w, part);
-    return forward_kept<1>(n, y, x, w, part);
+        return forward_kept<4>(n, y, x, residual, w, part);
+    return forward_kept<1>(n, y, x, residual, w, part);
 }
 
 #define FORWARD(name, how, Y, X)                                                                   \
     extern "C" __global__ void __launch_bounds__(1024)                                             \
-        name(gf_arg y, gf_arg rstd, gf_arg x, float *w, unsigned rows, unsigned heads, int width,  \
-             int wide, float eps, float offset, float inverse)                                     \
+        name(gf_arg y, gf_arg rstd, gf_arg x, gf_arg residual, float *w, unsigned rows,            \
+             unsigned heads, int width, int wide, float eps, float offset, float inverse)          \
     {                                                                                              \
         __shared__ float part[WARP];                                                               \
         task n = {0, 0, width, wide, eps, offset, inverse};                                        \
         if (!find_row(&n, rows, heads))                                                            \
             return;                                                                                \
         const int64_t column = (int64_t)n.head * width;                                            \
-        const float r = how(n, place<Y>(y, n.row, column), place<X>(x, n.row, column), w, part);   \
+        float *more = residual.data ? place<float *>(residual, n.row, column) : nullptr;           \
+        const float r =                                                                            \
+            how(n, place<Y>(y, n.row, column), place<X>(x, n.row, column), more, w, part);         \
         if (threadIdx.x == 0)                                                                      \
             *place<float *>(rstd, n.row, n.head) = r;                                              \
     }
@@ -133,6 +150,7 @@ DEVICE float forward(const task &n, Y y, X x, float *w, float *part)
 FORWARD(rmsnorm_fwd_f32, forward, float *, float *)
 FORWARD(rmsnorm_fwd_bf16, forward, bf16 *, bf16 *)
 FORWARD(rmsnorm_fwd_bf16_f32, forward, bf16 *, float *)
+FORWARD(rmsnorm_fwd_f32_bf16, forward, float *, bf16 *)
 FORWARD(rmsnorm_fwd_mixed, forward_long, either, either)
 
 /* ---- backward ---------------------------------------------------------------------------------
@@ -286,4 +304,5 @@ DEVICE void backward(const task &n, const back &b, DX dx, bf16 *rounded, DY agai
 BACKWARD(rmsnorm_bwd_f32, backward, float *, float *, float *)
 BACKWARD(rmsnorm_bwd_bf16, backward, bf16 *, bf16 *, bf16 *)
 BACKWARD(rmsnorm_bwd_f32_bf16_f32, backward, float *, bf16 *, float *)
+BACKWARD(rmsnorm_bwd_bf16_f32_bf16, backward, bf16 *, float *, bf16 *)
 BACKWARD(rmsnorm_bwd_mixed, backward_long, either, either, either)

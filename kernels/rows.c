@@ -1,4 +1,4 @@
-/* rows.c - gathering, scattering and clearing rows. Contract: graft/ops.h. */
+/* rows.c - gathering, scattering, adding and clearing rows. Contract: graft/ops.h. */
 #include "rows.h"
 #include "vec.h"
 
@@ -65,6 +65,28 @@ gf_status GF_CPU(scatter_rows)(gf_backend *be, gf_tensor y, gf_tensor x, gf_tens
     rows_args a = {y, x, index, true};
     rows_run(be, gf_count(y), zero_part, &y);
     rows_run(be, gf_count(x), copy_part, &a);
+    return GF_OK;
+}
+
+static void add_part(void *ctx, int thread, int threads)
+{
+    const rows_args *a = ctx;
+    const int64_t width = gf_width(a->y);
+    int64_t begin, end;
+    gf_pool_split(a->y.dim[0], 1, thread, threads, &begin, &end);
+    for (int64_t row = begin; row < end; row++) {
+        float *y = gf_row_at(a->y, row);
+        const void *x = gf_row_at(a->x, row);
+        for (int64_t i = 0; i < width; i += V_LANES)
+            v_put(y, GF_F32, i, width - i,
+                  v_add(v_get(y, GF_F32, i, width - i), v_get(x, a->x.dtype, i, width - i)));
+    }
+}
+
+gf_status GF_CPU(add_rows)(gf_backend *be, gf_tensor y, gf_tensor x)
+{
+    rows_args a = {.y = y, .x = x};
+    rows_run(be, gf_count(y), add_part, &a);
     return GF_OK;
 }
 

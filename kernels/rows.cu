@@ -1,4 +1,4 @@
-/* rows.cu - gathering, scattering and clearing rows. Contract: graft/ops.h. */
+/* rows.cu - gathering, scattering, adding and clearing rows. Contract: graft/ops.h. */
 #include "device.cuh"
 
 /* The same type on both sides: bits are moved, 16 bytes at a time where that is aligned (`wide`),
@@ -46,6 +46,23 @@ template <typename Y, typename X> DEVICE void copy_row(Y *y, const X *x, int wid
     }
     for (int i = 4 * units + threadIdx.x; i < width; i += blockDim.x)
         put(y, i, get(x, i));
+}
+
+/* y += x, `wide` as above. */
+template <typename X> DEVICE void add_row(float *y, const X *x, int width, int wide)
+{
+    const int units = wide ? width / 4 : 0;
+    for (int i = threadIdx.x; i < units; i += blockDim.x) {
+        float a[4], b[4];
+        load_unit(a, y + 4 * i);
+        load_unit(b, x + 4 * i);
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            a[j] = __fadd_rn(a[j], b[j]);
+        store_unit(y + 4 * i, a);
+    }
+    for (int i = 4 * units + threadIdx.x; i < width; i += blockDim.x)
+        y[i] = __fadd_rn(y[i], get(x, i));
 }
 
 DEVICE void clear_row(char *y, int64_t bytes, int wide)
@@ -99,6 +116,19 @@ GATHER(gather_rows_bf16_f32, bf16, float)
 
 SCATTER(scatter_rows_f32, float)
 SCATTER(scatter_rows_bf16, bf16)
+
+#define ADD(name, X)                                                                               \
+    extern "C" __global__ void __launch_bounds__(256)                                              \
+        name(gf_arg y, gf_arg x, int64_t rows, int width, int wide)                                \
+    {                                                                                              \
+        int64_t row;                                                                               \
+        if (!find_row(&row, rows))                                                                 \
+            return;                                                                                \
+        add_row(place<float *>(y, row, 0), place<X *>(x, row, 0), width, wide);                    \
+    }
+
+ADD(add_rows_f32, float)
+ADD(add_rows_bf16, bf16)
 
 /* Rows of `bytes` at distances of `pitch`. */
 extern "C" __global__ void __launch_bounds__(256)

@@ -5,10 +5,11 @@
 #include "cli/describe.h"
 #include "base/number.h"
 
-static gf_status rope(const gf_rope_spec *r, gf_buf *out, gf_err *err)
+static gf_status rope(const gf_rope_spec *r, const char *title, gf_buf *out, gf_err *err)
 {
-    static const char *const names[] = {"default", "linear", "dynamic", "llama3", "yarn"};
-    TRY(gf_describe_line(out, err, "rope", "%s, theta %g, %lld columns of a head%s", names[r->type],
+    static const char *const names[] = {"default", "linear", "dynamic",
+                                        "llama3",  "yarn",   "longrope"};
+    TRY(gf_describe_line(out, err, title, "%s, theta %g, %lld columns of a head%s", names[r->type],
                          r->theta, (long long)r->rotary,
                          r->divisor ? ", divided by the file's factors" : ""));
     if (r->type != GF_ROPE_DEFAULT)
@@ -32,6 +33,35 @@ static gf_status windows(const gf_config *c, gf_buf *out, gf_err *err)
                             (long long)width, (long long)layers, (long long)c->L);
 }
 
+/* Norms besides those before attention and MLP, and numbers that multiply. */
+static gf_status norms(const gf_config *c, gf_buf *out, gf_err *err)
+{
+    static const char *const where[] = {"before", "before and behind", "behind"};
+    if (c->qk_norm != GF_QK_NONE || c->norms != GF_NORMS_PRE)
+        TRY(gf_describe_line(out, err, "norms", "%s attention and MLP%s", where[c->norms],
+                             c->qk_norm != GF_QK_NONE ? ", of queries and keys too" : ""));
+    if (c->attention_cap > 0 || c->logits_cap > 0)
+        TRY(gf_describe_line(out, err, "soft caps", "attention %g, logits %g (0: none)",
+                             (double)c->attention_cap, (double)c->logits_cap));
+    if (c->by.embedding != 1 || c->by.residual != 1 || c->by.logits != 1)
+        TRY(gf_describe_line(
+            out, err, "multipliers", "embedding %g, residual %g, attention %g, logits 1/%g",
+            c->by.embedding, c->by.residual, (double)c->attention_scale, c->by.logits));
+    return GF_OK;
+}
+
+/* Layers without RoPE. */
+static gf_status unturned(const gf_config *c, gf_buf *out, gf_err *err)
+{
+    int64_t layers = 0;
+    for (int64_t l = 0; l < c->L; l++)
+        layers += c->rope_of[l] < 0;
+    if (!layers)
+        return GF_OK;
+    return gf_describe_line(out, err, "", "none in %lld of %lld layers", (long long)layers,
+                            (long long)c->L);
+}
+
 static gf_status sizes(const gf_config *c, gf_buf *out, gf_err *err)
 {
     TRY(gf_describe_line(out, err, "family", "%s (%s)", c->family, c->architecture));
@@ -45,13 +75,14 @@ static gf_status sizes(const gf_config *c, gf_buf *out, gf_err *err)
     TRY(gf_describe_line(out, err, "positions", "%s", gf_number_count(c->max_position).text));
     TRY(gf_describe_line(out, err, "activation", "%s, norm epsilon %g",
                          c->act == GF_SILU ? "SiLU" : "GELU (tanh)", (double)c->eps));
-    if (c->qk_norm)
-        TRY(gf_describe_line(out, err, "norms", "queries and keys too"));
+    TRY(norms(c, out, err));
     if (c->attention_bias || c->output_bias || c->mlp_bias)
         TRY(gf_describe_line(out, err, "biases", "%s%s%s", c->attention_bias ? "q k v " : "",
                              c->output_bias ? "o " : "", c->mlp_bias ? "gate up down" : ""));
     TRY(windows(c, out, err));
-    return rope(&c->rope, out, err);
+    for (int i = 0; i < c->ropes; i++)
+        TRY(rope(&c->rope[i], c->ropes > 1 && i > 0 ? "rope of windows" : "rope", out, err));
+    return unturned(c, out, err);
 }
 
 static gf_status token(const gf_tokenizer *t, const char *name, int32_t id, gf_buf *out,

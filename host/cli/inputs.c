@@ -161,12 +161,12 @@ static gf_status contradicts(const char *option, const char *dir, gf_err *err)
 }
 
 /* --target-modules a,b given beside --init-adapter: the same set of names? */
-static bool same_targets(const gf_peft_config *c, const char *text)
+static bool same_targets(const gf_peft_config *c, int linears, const char *text)
 {
     if (c->target_regex)
         return !strcmp(c->target_regex, text);
     if (!strcmp(text, "all-linear"))
-        return c->targets == GF_LINEARS;
+        return c->targets == linears;
     int named = 0;
     for (const char *at = text; *at; at += *at == ',') {
         const size_t n = strcspn(at, ",");
@@ -188,6 +188,8 @@ static gf_status from_adapter(gf_session *s, gf_err *err)
     TRY(gf_adapter_open(&s->adapter, dir, &s->files.config, err));
     s->has_adapter = true;
     gf_peft_config *c = &s->adapter.config;
+    const gf_linear_id *ids;
+    const int linears = gf_module_ids(&s->files.config, &ids);
     if (o->given.lora_r && o->lora_r != c->r)
         return contradicts("lora-r", dir, err);
     if (o->given.lora_alpha && o->lora_alpha != c->lora_alpha)
@@ -196,7 +198,7 @@ static gf_status from_adapter(gf_session *s, gf_err *err)
         return contradicts("use-rslora", dir, err);
     if (o->given.use_dora && o->use_dora != c->use_dora)
         return contradicts("use-dora", dir, err);
-    if (o->given.target_modules && !same_targets(c, o->target_modules))
+    if (o->given.target_modules && !same_targets(c, linears, o->target_modules))
         return contradicts("target-modules", dir, err);
     const struct {
         bool given;

@@ -24,6 +24,15 @@ static gf_status check(const gf_model *m, const int32_t *ids, int64_t count,
     return GF_OK;
 }
 
+/* The text has grown to a length at which all its keys are turned otherwise. */
+static bool grown_out(const gf_model *m, int64_t count)
+{
+    for (int i = 0; i < m->cfg->ropes; i++)
+        if (gf_rope_turns_anew(&m->cfg->rope[i], m->cache.used, count))
+            return true;
+    return false;
+}
+
 /* How many of ids need not be fed: what the cache holds of them, but the last is always fed, for
  * its logits. Keys that dynamic RoPE turned for a text of another length are none of these. */
 static int64_t common_prefix(const gf_model *m, const int32_t *ids, int64_t count,
@@ -31,8 +40,13 @@ static int64_t common_prefix(const gf_model *m, const int32_t *ids, int64_t coun
 {
     int64_t n = 0;
     const int64_t longest = m->cache.used > count ? m->cache.used : count;
-    if (m->cfg->rope.type == GF_ROPE_DYNAMIC && longest > m->cfg->rope.max_position)
+    if (grown_out(m, count))
         return 0;
+    for (int i = 0; i < m->cfg->ropes; i++) {
+        const gf_rope_spec *r = &m->cfg->rope[i];
+        if (r->type == GF_ROPE_DYNAMIC && longest > r->max_position)
+            return 0;
+    }
     while (seen && n < m->cache.used && n < count - 1 && seen[n] == ids[n])
         n++;
     return n;
@@ -92,6 +106,8 @@ gf_status gf_generate(gf_model *m, int32_t *ids, int64_t *count, const gf_genera
         return GF_ENOMEM;
     m->cache.used = common_prefix(m, ids, *count, opt->seen);
     for (int64_t i = 0; i < opt->max_new_tokens; i++) {
+        if (grown_out(m, *count))
+            m->cache.used = 0; /* all keys are turned anew */
         TRYG(feed(m, ids, m->cache.used, *count, opt->seen, err));
         TRYG(finish_logits(m, *count, err));
         const int32_t id =

@@ -16,22 +16,26 @@ static const char *leaf(const char *module)
 }
 
 /* The modules of one block, for messages. */
-static const char *module_list(void)
+static const char *module_list(const gf_config *model)
 {
-    return "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj of "
-           "model.layers.N.self_attn and model.layers.N.mlp";
+    return model->fused ? "qkv_proj, o_proj, gate_up_proj, down_proj of "
+                          "model.layers.N.self_attn and model.layers.N.mlp"
+                        : "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj of "
+                          "model.layers.N.self_attn and model.layers.N.mlp";
 }
 
 /* Every name in a target list must find something: PEFT lets a misspelt one pass silently. */
 static gf_status check_targets(const gf_peft_config *c, const gf_config *model, gf_err *err)
 {
+    const gf_linear_id *ids;
+    const int linears = gf_module_ids(model, &ids);
     for (int t = 0; t < c->targets; t++) {
         const size_t size = strlen(c->target[t]);
         bool found = false;
         for (int64_t l = 0; l < model->L && !found; l++)
-            for (int id = 0; id < GF_LINEARS && !found; id++) {
+            for (int i = 0; i < linears && !found; i++) {
                 char buf[64];
-                const char *name = gf_module_name(buf, l, (gf_linear_id)id);
+                const char *name = gf_module_name(buf, l, ids[i]);
                 const size_t n = strlen(name);
                 found = n >= size && !strcmp(name + n - size, c->target[t]) &&
                         (n == size || name[n - size - 1] == '.');
@@ -39,7 +43,7 @@ static gf_status check_targets(const gf_peft_config *c, const gf_config *model, 
         if (!found)
             return gf_fail(err, GF_EARG,
                            "target module \"%s\" matches nothing in this model, which has %s",
-                           c->target[t], module_list());
+                           c->target[t], module_list(model));
     }
     for (int i = 0; i < c->layers; i++)
         if (c->layer[i] < 0 || c->layer[i] >= model->L)
@@ -50,17 +54,19 @@ static gf_status check_targets(const gf_peft_config *c, const gf_config *model, 
 }
 
 /* all-linear as PEFT stores it: the minimal list of names. */
-static gf_status expand_all_linear(gf_peft_config *c, gf_err *err)
+static gf_status expand_all_linear(gf_peft_config *c, const gf_config *model, gf_err *err)
 {
+    const gf_linear_id *ids;
+    const int linears = gf_module_ids(model, &ids);
     if (!c->target_regex || strcmp(c->target_regex, "all-linear"))
         return GF_OK;
-    c->target = gf_alloc(GF_LINEARS, sizeof *c->target, err);
+    c->target = gf_alloc((size_t)linears, sizeof *c->target, err);
     if (!c->target)
         return GF_ENOMEM;
-    for (int id = 0; id < GF_LINEARS; id++) {
+    for (int i = 0; i < linears; i++) {
         char buf[64];
-        c->target[id] = gf_strdup(leaf(gf_module_name(buf, 0, (gf_linear_id)id)), err);
-        if (!c->target[id])
+        c->target[i] = gf_strdup(leaf(gf_module_name(buf, 0, ids[i])), err);
+        if (!c->target[i])
             return GF_ENOMEM;
         c->targets++;
     }
@@ -76,7 +82,6 @@ static gf_status add_module(gf_adapter *ad, const gf_config *model, int64_t laye
     const char *name = gf_module_name(buf, layer, id);
     bool on;
     TRY(gf_peft_matches(&on, &ad->config, name, err));
-    ad->at[layer * GF_LINEARS + id] = -1;
     if (!on)
         return GF_OK;
     gf_lora lo = {.layer = layer, .id = id, .magnitude = -1};
@@ -142,7 +147,7 @@ gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_co
     *ad = (gf_adapter){.config = *config, .layers = model->L};
     *config = (gf_peft_config){0};
     gf_status st = GF_OK;
-    TRYG(expand_all_linear(&ad->config, err));
+    TRYG(expand_all_linear(&ad->config, model, err));
     TRYG(check_targets(&ad->config, model, err));
     ad->lora = gf_alloc((size_t)model->L * GF_LINEARS, sizeof *ad->lora, err);
     ad->at = gf_alloc((size_t)model->L * GF_LINEARS, sizeof *ad->at, err);
@@ -150,12 +155,16 @@ gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_co
         st = GF_ENOMEM;
         goto out;
     }
+    for (int64_t i = 0; i < model->L * GF_LINEARS; i++)
+        ad->at[i] = -1;
+    const gf_linear_id *ids;
+    const int linears = gf_module_ids(model, &ids);
     for (int64_t l = 0; l < model->L; l++)
-        for (int id = 0; id < GF_LINEARS; id++)
-            TRYG(add_module(ad, model, l, (gf_linear_id)id, err));
+        for (int i = 0; i < linears; i++)
+            TRYG(add_module(ad, model, l, ids[i], err));
     if (ad->count == 0)
         st = gf_fail(err, GF_EARG, "the target modules match nothing in this model, which has %s",
-                     module_list());
+                     module_list(model));
     else
         st = lay_out(ad, err);
 out:
@@ -194,7 +203,7 @@ void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t 
     memset(value, 0, (size_t)ad->size * sizeof *value);
     for (int i = 0; i < ad->count; i++) {
         const gf_lora *lo = &ad->lora[i];
-        const uint64_t module = (uint64_t)(lo->layer * GF_LINEARS + lo->id);
+        const uint64_t module = gf_module_number(lo->layer, lo->id);
         const float bound = 1.0f / sqrtf((float)lo->k);
         float *a = value + ad->param[lo->a].at;
         for (int64_t e = 0; e < lo->r * lo->k; e++)

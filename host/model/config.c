@@ -6,23 +6,17 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/json.h"
-#include "model/family.h"
+#include "model/config_parts.h"
 
-typedef struct {
-    const cJSON *json;
-    const char *path;
-    gf_err *err;
-} reader;
+typedef gf_config_reader reader;
 
-/* A key whose explicit null means something else than its absence. */
-static bool is_null(const reader *r, const char *key)
+bool gf_config_null(const reader *r, const char *key)
 {
     return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(r->json, key));
 }
 
-static gf_status size_key(const reader *r, const char *key, int64_t missing, int64_t max,
-                          int64_t *out)
+gf_status gf_config_size(const reader *r, const char *key, int64_t missing, int64_t max,
+                         int64_t *out)
 {
     return gf_json_int(out, r->json, key, missing, 1, max, r->path, r->err);
 }
@@ -32,6 +26,11 @@ static gf_status size_key(const reader *r, const char *key, int64_t missing, int
 static gf_status no_family(const reader *r, const char *what, const char *name)
 {
     char list[256]; /* names of all families */
+    if (strcmp(name, "Gemma3ForConditionalGeneration") == 0 || strcmp(name, "gemma3") == 0)
+        return gf_fail(r->err, GF_EMISSING,
+                       "%s: %s %s is Gemma 3 with its image tower, which graft has not: give it "
+                       "the language model, as a folder of Gemma3ForCausalLM or as a GGUF file",
+                       r->path, what, name);
     gf_family_list(list, sizeof list);
     return gf_fail(r->err, GF_EMISSING, "%s: graft has no %s %s; it has the families %s", r->path,
                    what, name, list);
@@ -61,23 +60,96 @@ static gf_status find_family(const reader *r, const gf_family **out)
 
 static gf_status read_sizes(gf_config *c, const gf_family *f, const reader *r)
 {
-    TRY(size_key(r, "vocab_size", f->V, GF_MAX_POSITION, &c->V));
-    TRY(size_key(r, "hidden_size", f->D, GF_MAX_WIDTH, &c->D));
-    TRY(size_key(r, "intermediate_size", f->F, GF_MAX_WIDTH, &c->F));
-    TRY(size_key(r, "num_hidden_layers", f->L, GF_MAX_LAYERS, &c->L));
-    TRY(size_key(r, "num_attention_heads", f->H, GF_MAX_WIDTH, &c->H));
-    const bool all_heads = f->G == 0 || is_null(r, "num_key_value_heads");
-    TRY(size_key(r, "num_key_value_heads", all_heads ? c->H : f->G, GF_MAX_WIDTH, &c->G));
-    const bool derived = f->K == 0 || is_null(r, "head_dim");
+    TRY(gf_config_size(r, "vocab_size", f->V, GF_MAX_POSITION, &c->V));
+    TRY(gf_config_size(r, "hidden_size", f->D, GF_MAX_WIDTH, &c->D));
+    TRY(gf_config_size(r, "intermediate_size", f->F, GF_MAX_WIDTH, &c->F));
+    TRY(gf_config_size(r, "num_hidden_layers", f->L, GF_MAX_LAYERS, &c->L));
+    TRY(gf_config_size(r, "num_attention_heads", f->H, GF_MAX_WIDTH, &c->H));
+    const bool all_heads = f->G == 0 || gf_config_null(r, "num_key_value_heads");
+    TRY(gf_config_size(r, "num_key_value_heads", all_heads ? c->H : f->G, GF_MAX_WIDTH, &c->G));
+    const bool derived = f->K == 0 || gf_config_null(r, "head_dim");
     if (derived && c->D % c->H != 0 &&
         !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(r->json, "head_dim")))
         return gf_fail(r->err, GF_EINPUT,
                        "%s: hidden_size %lld is not a multiple of num_attention_heads %lld and "
                        "head_dim is not given",
                        r->path, (long long)c->D, (long long)c->H);
-    TRY(size_key(r, "head_dim", derived ? c->D / c->H : f->K, GF_MAX_WIDTH, &c->K));
-    return size_key(r, "max_position_embeddings", f->max_position, GF_MAX_POSITION,
-                    &c->max_position);
+    TRY(gf_config_size(r, "head_dim", derived ? c->D / c->H : f->K, GF_MAX_WIDTH, &c->K));
+    return gf_config_size(r, "max_position_embeddings", f->max_position, GF_MAX_POSITION,
+                          &c->max_position);
+}
+
+/* Names of two functions, of which FORMATS 2.2 has the formulas. */
+static gf_status read_act(gf_config *c, const gf_family *f, const reader *r)
+{
+    static const struct {
+        const char *name;
+        gf_act act;
+    } acts[] = {{"silu", GF_SILU},
+                {"swish", GF_SILU},
+                {"gelu_pytorch_tanh", GF_GELU_TANH},
+                {"gelu_new", GF_GELU_TANH},
+                {"gelu", GF_GELU_TANH}}; /* a Gemma's; else it is erf's */
+    const char *name = NULL;
+    c->act = f->act;
+    TRY(gf_json_string(&name, r->json, f->act_key, NULL, r->path, r->err));
+    if (!name)
+        return GF_OK;
+    for (size_t i = 0; i < sizeof acts / sizeof acts[0] - (f->gemma ? 0 : 1); i++)
+        if (strcmp(name, acts[i].name) == 0) {
+            c->act = acts[i].act;
+            return GF_OK;
+        }
+    return gf_fail(r->err, GF_EMISSING, "%s: %s %s: graft has silu and gelu_pytorch_tanh", r->path,
+                   f->act_key, name);
+}
+
+/* A cap: positive, or null for none. */
+static gf_status cap(const reader *r, const char *key, double missing, float *out)
+{
+    double x = 0;
+    if (!gf_config_null(r, key))
+        TRY(gf_json_double(&x, r->json, key, missing, r->path, r->err));
+    if (x < 0)
+        return gf_fail(r->err, GF_EINPUT, "%s: %s is %g, want a positive number or null", r->path,
+                       key, x);
+    *out = (float)x;
+    return GF_OK;
+}
+
+/* Gemma's and Granite's numbers. */
+static gf_status read_scales(gf_config *c, const gf_family *f, const reader *r)
+{
+    c->by = (gf_multipliers){1, 1, 1};
+    if (f->query_scalar > 0) {
+        TRY(gf_json_double(&c->query_scalar, r->json, "query_pre_attn_scalar", f->query_scalar,
+                           r->path, r->err));
+        if (c->query_scalar <= 0)
+            return gf_fail(r->err, GF_EINPUT,
+                           "%s: query_pre_attn_scalar is %g, want a positive "
+                           "number",
+                           r->path, c->query_scalar);
+        TRY(cap(r, "attn_logit_softcapping", f->attention_cap, &c->attention_cap));
+        TRY(cap(r, "final_logit_softcapping", f->logits_cap, &c->logits_cap));
+    }
+    bool both_ways = false;
+    if (f->gemma)
+        TRY(gf_json_bool(&both_ways, r->json, "use_bidirectional_attention", false, r->path,
+                         r->err));
+    if (both_ways)
+        return gf_fail(r->err, GF_EMISSING,
+                       "%s: use_bidirectional_attention: graft trains models "
+                       "that see earlier tokens only",
+                       r->path);
+    c->embed_rounded = f->gemma;
+    if (!f->multipliers)
+        return GF_OK;
+    double attention = 1; /* the class default, not K^-1/2 */
+    TRY(gf_json_double(&attention, r->json, "attention_multiplier", 1, r->path, r->err));
+    c->attention_scale = (float)attention;
+    TRY(gf_json_double(&c->by.embedding, r->json, "embedding_multiplier", 1, r->path, r->err));
+    TRY(gf_json_double(&c->by.residual, r->json, "residual_multiplier", 1, r->path, r->err));
+    return gf_json_double(&c->by.logits, r->json, "logits_scaling", 1, r->path, r->err);
 }
 
 static gf_status read_flags(gf_config *c, const gf_family *f, const reader *r)
@@ -85,7 +157,7 @@ static gf_status read_flags(gf_config *c, const gf_family *f, const reader *r)
     double eps = 0;
     TRY(gf_json_double(&eps, r->json, "rms_norm_eps", f->eps, r->path, r->err));
     c->eps = (float)eps;
-    TRY(gf_json_bool(&c->tied, r->json, "tie_word_embeddings", false, r->path, r->err));
+    TRY(gf_json_bool(&c->tied, r->json, "tie_word_embeddings", f->tied, r->path, r->err));
     c->attention_bias = f->bias_rule == GF_BIAS_QKV;
     if (f->bias_rule == GF_BIAS_KEY) {
         TRY(gf_json_bool(&c->attention_bias, r->json, "attention_bias", false, r->path, r->err));
@@ -93,16 +165,12 @@ static gf_status read_flags(gf_config *c, const gf_family *f, const reader *r)
     }
     if (f->mlp_bias_key)
         TRY(gf_json_bool(&c->mlp_bias, r->json, "mlp_bias", false, r->path, r->err));
-    const char *act = NULL;
-    TRY(gf_json_string(&act, r->json, "hidden_act", "silu", r->path, r->err));
-    if (strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0) /* two names of one function */
-        return gf_fail(r->err, GF_EMISSING, "%s: hidden_act %s: graft has only silu for a %s model",
-                       r->path, act, f->name);
+    TRY(read_act(c, f, r));
     const cJSON *quant = cJSON_GetObjectItemCaseSensitive(r->json, "quantization_config");
     if (quant && !cJSON_IsNull(quant))
         TRY(gf_config_quantization(quant, r->path, r->err));
     c->bnb = quant && !cJSON_IsNull(quant);
-    return GF_OK;
+    return read_scales(c, f, r);
 }
 
 static gf_status read_dtype(gf_config *c, const reader *r)
@@ -127,189 +195,12 @@ static gf_status read_dtype(gf_config *c, const reader *r)
     return GF_OK;
 }
 
-/* ---- sliding windows --------------------------------------------------------------- */
-
-static gf_status layer_types(gf_config *c, int64_t window, const cJSON *list, const reader *r)
-{
-    if (!cJSON_IsArray(list))
-        return gf_fail(r->err, GF_EINPUT, "%s: layer_types: want a list", r->path);
-    int64_t l = 0;
-    const cJSON *item = NULL;
-    cJSON_ArrayForEach(item, list)
-    {
-        if (l == c->L)
-            return gf_fail(r->err, GF_EINPUT, "%s: layer_types has more than the %lld layers",
-                           r->path, (long long)c->L);
-        const char *type = cJSON_IsString(item) ? item->valuestring : "?";
-        if (strcmp(type, "sliding_attention") == 0) {
-            if (window == 0)
-                return gf_fail(
-                    r->err, GF_EINPUT,
-                    "%s: layer_types has sliding_attention, but no sliding_window is set", r->path);
-            c->window[l] = window;
-        } else if (strcmp(type, "full_attention") != 0) {
-            return gf_fail(r->err, GF_EMISSING,
-                           "%s: layer_types: %s; graft has full_attention and sliding_attention",
-                           r->path, type);
-        }
-        l++;
-    }
-    if (l != c->L)
-        return gf_fail(r->err, GF_EINPUT, "%s: layer_types has %lld of %lld layers", r->path,
-                       (long long)l, (long long)c->L);
-    return GF_OK;
-}
-
-static gf_status read_windows(gf_config *c, const gf_family *f, const reader *r)
-{
-    c->window = gf_alloc((size_t)c->L, sizeof *c->window, r->err);
-    if (!c->window)
-        return GF_ENOMEM;
-    if (f->window_rule == GF_WINDOW_NONE)
-        return GF_OK;
-    int64_t window = 0;
-    if (!is_null(r, "sliding_window")) /* null switches it off, absence is the default */
-        TRY(size_key(r, "sliding_window", f->window, GF_MAX_POSITION, &window));
-    if (f->window_rule == GF_WINDOW_ALL) {
-        for (int64_t l = 0; l < c->L; l++)
-            c->window[l] = window;
-        return GF_OK;
-    }
-    bool use = false;
-    TRY(gf_json_bool(&use, r->json, "use_sliding_window", false, r->path, r->err));
-    if (!use)
-        window = 0;
-    const cJSON *types = cJSON_GetObjectItemCaseSensitive(r->json, "layer_types");
-    if (types && !cJSON_IsNull(types))
-        return layer_types(c, window, types, r);
-    int64_t from = 0;
-    TRY(gf_json_int(&from, r->json, "max_window_layers", f->max_window_layers, 0, GF_MAX_POSITION,
-                    r->path, r->err));
-    for (int64_t l = from; l < c->L; l++)
-        c->window[l] = window;
-    return GF_OK;
-}
-
-/* ---- RoPE -------------------------------------------------------------------------- */
-
-static gf_status rope_type(gf_rope_spec *o, const reader *p)
-{
-    static const struct {
-        const char *name;
-        gf_rope_type type;
-    } types[] = {{"default", GF_ROPE_DEFAULT},
-                 {"linear", GF_ROPE_LINEAR},
-                 {"dynamic", GF_ROPE_DYNAMIC},
-                 {"llama3", GF_ROPE_LLAMA3},
-                 {"yarn", GF_ROPE_YARN}};
-    const char *name = NULL;
-    TRY(gf_json_string(&name, p->json, "type", "default", p->path, p->err));
-    TRY(gf_json_string(&name, p->json, "rope_type", name, p->path, p->err));
-    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        if (strcmp(name, types[i].name) == 0) {
-            o->type = types[i].type;
-            return GF_OK;
-        }
-    }
-    return gf_fail(p->err, GF_EMISSING,
-                   "%s: RoPE type %s; graft has default, linear, dynamic, llama3 and yarn", p->path,
-                   name);
-}
-
-static gf_status need(const reader *p, const char *key, double *out)
-{
-    TRY(gf_json_double(out, p->json, key, NAN, p->path, p->err));
-    if (isnan(*out))
-        return gf_fail(p->err, GF_EINPUT, "%s: this RoPE type needs %s", p->path, key);
-    return GF_OK;
-}
-
-static gf_status rope_scaling(gf_rope_spec *o, int64_t max_position, const reader *p,
-                              const reader *r)
-{
-    /* A top-level original_max_position_embeddings overrides the one inside (FORMATS 2.2). */
-    TRY(size_key(p, "original_max_position_embeddings", max_position, GF_MAX_POSITION,
-                 &o->original_max));
-    TRY(size_key(r, "original_max_position_embeddings", o->original_max, GF_MAX_POSITION,
-                 &o->original_max));
-    if (o->type == GF_ROPE_LINEAR || o->type == GF_ROPE_DYNAMIC)
-        return need(p, "factor", &o->factor);
-    if (o->type == GF_ROPE_LLAMA3) {
-        TRY(need(p, "factor", &o->factor));
-        TRY(need(p, "low_freq_factor", &o->low_freq_factor));
-        return need(p, "high_freq_factor", &o->high_freq_factor);
-    }
-    TRY(gf_json_double(&o->factor, p->json, "factor",
-                       (double)max_position / (double)o->original_max, p->path, p->err));
-    TRY(gf_json_double(&o->attention_factor, p->json, "attention_factor", 0, p->path, p->err));
-    TRY(gf_json_double(&o->mscale, p->json, "mscale", 0, p->path, p->err));
-    TRY(gf_json_double(&o->mscale_all_dim, p->json, "mscale_all_dim", 0, p->path, p->err));
-    TRY(gf_json_double(&o->beta_fast, p->json, "beta_fast", 0, p->path, p->err));
-    TRY(gf_json_double(&o->beta_slow, p->json, "beta_slow", 0, p->path, p->err));
-    return gf_json_bool(&o->truncate, p->json, "truncate", true, p->path, p->err);
-}
-
-/* The object that holds RoPE's parameters: rope_scaling (4.x, and first where both are given, as in
- * 5.23), else rope_parameters (5.x), else none. */
-static gf_status rope_object(const reader *r, const cJSON **out)
-{
-    static const char *const keys[] = {"rope_scaling", "rope_parameters"};
-    *out = NULL;
-    for (int i = 0; i < 2; i++) { /* two spellings */
-        const cJSON *o = cJSON_GetObjectItemCaseSensitive(r->json, keys[i]);
-        if (!o || cJSON_IsNull(o))
-            continue;
-        if (!cJSON_IsObject(o))
-            return gf_fail(r->err, GF_EINPUT, "%s: %s: want an object", r->path, keys[i]);
-        if (o->child && !*out)
-            *out = o;
-    }
-    const cJSON *item = NULL;
-    cJSON_ArrayForEach(item, *out)
-    {
-        if (cJSON_IsObject(item))
-            return gf_fail(r->err, GF_EMISSING,
-                           "%s: RoPE parameters by layer type (%s): graft has one RoPE for all "
-                           "layers of these families",
-                           r->path, item->string);
-    }
-    return GF_OK;
-}
-
-static gf_status read_rope(gf_config *c, const gf_family *f, const reader *r)
-{
-    gf_rope_spec *o = &c->rope;
-    const cJSON *object = NULL;
-    TRY(rope_object(r, &object));
-    double partial = 1;
-    TRY(gf_json_double(&o->theta, r->json, "rope_theta", f->theta, r->path, r->err));
-    TRY(gf_json_double(&partial, r->json, "partial_rotary_factor", 1, r->path, r->err));
-    o->original_max = c->max_position;
-    if (object) {
-        const reader p = {object, r->path, r->err};
-        TRY(gf_json_double(&o->theta, object, "rope_theta", o->theta, r->path, r->err));
-        TRY(gf_json_double(&partial, object, "partial_rotary_factor", partial, r->path, r->err));
-        TRY(rope_type(o, &p));
-        if (o->type != GF_ROPE_DEFAULT)
-            TRY(rope_scaling(o, c->max_position, &p, r));
-    }
-    if (o->type == GF_ROPE_YARN) { /* 0 and null mean these (FORMATS 2.5) */
-        o->beta_fast = o->beta_fast == 0 ? 32 : o->beta_fast;
-        o->beta_slow = o->beta_slow == 0 ? 1 : o->beta_slow;
-    }
-    if (partial != 1)
-        return gf_fail(r->err, GF_EMISSING,
-                       "%s: partial_rotary_factor %g: heads of a %s model rotate whole in graft",
-                       r->path, partial, f->name);
-    return GF_OK;
-}
-
 /* ---- special tokens ---------------------------------------------------------------- */
 
 static gf_status token_id(const reader *r, const char *key, int32_t missing, int32_t *out)
 {
     int64_t id = 0;
-    if (is_null(r, key)) {
+    if (gf_config_null(r, key)) {
         *out = -1;
         return GF_OK;
     }
@@ -397,8 +288,7 @@ static gf_status read_object(gf_config *c, const reader *r, const char *dir)
     TRY(read_sizes(c, f, r));
     TRY(read_flags(c, f, r));
     TRY(read_dtype(c, r));
-    TRY(read_windows(c, f, r));
-    TRY(read_rope(c, f, r));
+    TRY(gf_config_read_layers(c, f, r));
     c->bos = f->bos;
     c->pad = f->pad;
     c->eos[0] = f->eos;
@@ -433,6 +323,11 @@ out:
 void gf_config_free(gf_config *c)
 {
     free(c->window);
-    free(c->rope.divisor);
+    free(c->rope_of);
+    for (int i = 0; i < GF_ROPES; i++) {
+        free(c->rope[i].divisor);
+        free(c->rope[i].short_factor);
+        free(c->rope[i].long_factor);
+    }
     *c = (gf_config){0};
 }

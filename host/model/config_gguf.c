@@ -40,7 +40,7 @@ static const gf_entry *tensor(const reader *r, const char *name)
 
 /* ---- sizes ------------------------------------------------------------------------- */
 
-static gf_status read_sizes(gf_config *c, reader *r)
+static gf_status read_sizes(gf_config *c, const gf_family *f, reader *r)
 {
     const gf_entry *embed = tensor(r, "token_embd.weight");
     if (!embed || embed->rank != 2 || embed->dim[0] < 1 || embed->dim[0] > GF_MAX_POSITION)
@@ -63,11 +63,12 @@ static gf_status read_sizes(gf_config *c, reader *r)
                        "%s: keys of width %lld and values of width %lld: graft has one width",
                        r->g->path, (long long)c->K, (long long)other);
     TRY(size_key(r, "rope.dimension_count", c->K, GF_MAX_WIDTH, &other));
-    if (other != c->K)
+    if (other != c->K && !f->partial_rotary)
         return gf_fail(r->err, GF_EMISSING,
-                       "%s: RoPE over %lld of %lld columns of a head: heads of this family rotate "
+                       "%s: RoPE over %lld of %lld columns of a head: heads of a %s model rotate "
                        "whole in graft",
-                       r->g->path, (long long)other, (long long)c->K);
+                       r->g->path, (long long)other, (long long)c->K, f->name);
+    c->rope[0].rotary = other;
     TRY(gf_gguf_int(&other, r->g, arch_key(r, "expert_count"), 0, 0, INT32_MAX, r->err));
     if (other > 0)
         return gf_fail(r->err, GF_EMISSING, "%s: a mixture of %lld experts: graft has none",
@@ -83,6 +84,8 @@ static gf_status read_sizes(gf_config *c, reader *r)
 static void read_flags(gf_config *c, const gf_family *f, const reader *r)
 {
     c->gguf = f->gguf_permuted;
+    c->gguf_shifted = f->gemma;
+    c->act = f->act;
     c->tied = tensor(r, "output.weight") == NULL;
     c->attention_bias = f->bias_rule == GF_BIAS_QKV || tensor(r, "blk.0.attn_q.bias") != NULL;
     c->output_bias = f->bias_rule == GF_BIAS_KEY && tensor(r, "blk.0.attn_output.bias") != NULL;
@@ -105,14 +108,70 @@ static gf_dtype main_dtype(const gf_source *s)
     return best == GF_F32 || best == GF_BF16 ? (gf_dtype)best : GF_F16;
 }
 
+/* What llama.cpp says of a Gemma by its size alone, and Granite's keys. */
+static gf_status read_scales(gf_config *c, const gf_family *f, reader *r)
+{
+    double cap = 0, scale = 0;
+    c->by = (gf_multipliers){1, 1, 1};
+    if (f->query_scalar > 0)
+        c->query_scalar = (double)(c->L == f->gguf_wide_scale && c->D >= c->H ? c->D / c->H : c->K);
+    if (f->query_scalar > 0) {
+        TRY(real_key(r, "attn_logit_softcapping", f->attention_cap, &cap));
+        c->attention_cap = (float)cap;
+        TRY(real_key(r, "final_logit_softcapping", f->logits_cap, &cap));
+        c->logits_cap = (float)cap;
+    }
+    if (!(c->attention_cap >= 0) || !(c->logits_cap >= 0))
+        return gf_fail(r->err, GF_EINPUT, "%s: a soft cap below 0", r->g->path);
+    if (!f->multipliers)
+        return GF_OK;
+    TRY(real_key(r, "attention.scale", 0, &scale));
+    c->attention_scale = (float)(scale != 0 ? scale : 1 / sqrt((double)c->K));
+    TRY(real_key(r, "embedding_scale", 1, &c->by.embedding));
+    TRY(real_key(r, "residual_scale", 1, &c->by.residual));
+    TRY(real_key(r, "logit_scale", 1, &c->by.logits));
+    bool turns = true; /* what llama.cpp takes this key for in this family */
+    TRY(gf_gguf_bool(&turns, r->g, arch_key(r, "rope.scaling.finetuned"), true, r->err));
+    if (!turns)
+        return gf_fail(r->err, GF_EMISSING,
+                       "%s: %s is false: a Granite without RoPE, which graft "
+                       "has not",
+                       r->g->path, r->key);
+    return GF_OK;
+}
+
+/* Every layer but each period-th slides; a list says it of each one. */
+static gf_status deal_windows(gf_config *c, const gf_family *f, int64_t window, reader *r)
+{
+    const gf_kv *list = gf_gguf_find(r->g, arch_key(r, "attention.sliding_window_pattern"));
+    int64_t period = f->window_period;
+    if (list && list->type == GF_KV_ARRAY) {
+        if (list->item != GF_KV_BOOL || list->count < (uint64_t)c->L)
+            return gf_fail(r->err, GF_EINPUT,
+                           "%s: key %s: want a truth value for each of %lld layers", r->g->path,
+                           r->key, (long long)c->L);
+        for (int64_t l = 0; l < c->L; l++)
+            c->window[l] = list->data[l] ? window : 0;
+        return GF_OK;
+    }
+    TRY(gf_gguf_int(&period, r->g, r->key, period, 1, GF_MAX_LAYERS, r->err));
+    for (int64_t l = 0; l < c->L; l++)
+        c->window[l] = (l + 1) % period != 0 ? window : 0;
+    return GF_OK;
+}
+
 static gf_status read_windows(gf_config *c, const gf_family *f, reader *r)
 {
     int64_t window = 0;
-    c->window = gf_alloc((size_t)c->L, sizeof *c->window, r->err);
-    if (!c->window)
-        return GF_ENOMEM;
-    TRY(gf_gguf_int(&window, r->g, arch_key(r, "attention.sliding_window"), 0, 0, GF_MAX_POSITION,
-                    r->err));
+    TRY(gf_config_layers(c, r->err));
+    if (f->rope_rule == GF_ROPE_SKIPPED) /* by llama.cpp's constant: there is no key */
+        for (int64_t l = f->rope_skip - 1; l < c->L; l += f->rope_skip)
+            c->rope_of[l] = -1;
+    const bool assumed = f->window_rule == GF_WINDOW_PERIODIC && f->rope_rule != GF_ROPE_LOCAL;
+    TRY(gf_gguf_int(&window, r->g, arch_key(r, "attention.sliding_window"), assumed ? f->window : 0,
+                    0, GF_MAX_POSITION, r->err));
+    if (f->window_rule == GF_WINDOW_PERIODIC)
+        return deal_windows(c, f, window, r);
     if (window > 0 && window < c->max_position && f->window_rule != GF_WINDOW_ALL)
         return gf_fail(r->err, GF_EMISSING,
                        "%s: a sliding window of %lld: the file does not say for which layers of a "
@@ -146,15 +205,56 @@ static gf_status read_yarn(gf_rope_spec *o, reader *r)
     return GF_OK;
 }
 
+/* One f32 for each pair of columns; NULL: the file has no such tensor. */
+static gf_status read_pairs(float **out, const char *name, int64_t half, const reader *r)
+{
+    const gf_entry *e = tensor(r, name);
+    if (!e)
+        return GF_OK;
+    if (!e->readable || e->dtype != GF_F32 || e->rank != 1 || e->dim[0] != half)
+        return gf_fail(r->err, GF_EINPUT, "%s: %s: want %lld f32 numbers", r->g->path, name,
+                       (long long)half);
+    *out = gf_alloc((size_t)half, sizeof **out, r->err);
+    if (!*out)
+        return GF_ENOMEM;
+    TRY(gf_source_read(&r->g->source, e, 0, *out, (size_t)half * sizeof **out, r->err));
+    for (int64_t i = 0; i < half; i++)
+        if (!isfinite((*out)[i]) || (*out)[i] <= 0)
+            return gf_fail(r->err, GF_EINPUT, "%s: %s: number %lld is %g", r->g->path, name,
+                           (long long)i, (double)(*out)[i]);
+    return GF_OK;
+}
+
+/* Phi-3's long contexts: the tensors say so, whatever rope.scaling.type does. */
+static gf_status read_longrope(gf_config *c, reader *r)
+{
+    gf_rope_spec *o = &c->rope[0];
+    TRY(read_pairs(&o->long_factor, "rope_factors_long.weight", o->rotary / 2, r));
+    TRY(read_pairs(&o->short_factor, "rope_factors_short.weight", o->rotary / 2, r));
+    if (!o->long_factor && !o->short_factor)
+        return GF_OK;
+    if (!o->long_factor || !o->short_factor)
+        return gf_fail(r->err, GF_EINPUT,
+                       "%s: of rope_factors_long.weight and "
+                       "rope_factors_short.weight only one is there",
+                       r->g->path);
+    o->type = GF_ROPE_LONGROPE;
+    o->factor = (double)c->max_position / (double)o->original_max;
+    return real_key(r, "rope.scaling.attn_factor", 1, &o->attention_factor);
+}
+
 static gf_status read_scaling(gf_config *c, reader *r)
 {
-    gf_rope_spec *o = &c->rope;
+    gf_rope_spec *o = &c->rope[0];
     char *type = NULL;
     double factor = 0;
     TRY(size_key(r, "rope.scaling.original_context_length", c->max_position, GF_MAX_POSITION,
                  &o->original_max));
     TRY(real_key(r, "rope.scale_linear", 0, &factor)); /* the key before rope.scaling.factor */
     TRY(real_key(r, "rope.scaling.factor", factor, &factor));
+    TRY(read_longrope(c, r));
+    if (o->type == GF_ROPE_LONGROPE)
+        return GF_OK;
     TRY(gf_gguf_string(&type, r->g, arch_key(r, "rope.scaling.type"), r->err));
     gf_status st = GF_OK;
     const char *name = type ? type : "linear"; /* llama.cpp: linear unless another is named */
@@ -175,27 +275,23 @@ static gf_status read_scaling(gf_config *c, reader *r)
 /* rope_freqs.weight: by what each frequency is divided (llama3's scaling in a GGUF). */
 static gf_status read_divisors(gf_config *c, const reader *r)
 {
-    const gf_entry *e = tensor(r, "rope_freqs.weight");
-    if (!e)
-        return GF_OK;
-    const int64_t half = c->K / 2;
-    if (!e->readable || e->dtype != GF_F32 || e->rank != 1 || e->dim[0] != half)
-        return gf_fail(r->err, GF_EINPUT, "%s: rope_freqs.weight: want %lld f32 numbers",
-                       r->g->path, (long long)half);
-    if (c->rope.type != GF_ROPE_DEFAULT)
+    gf_rope_spec *o = &c->rope[0];
+    TRY(read_pairs(&o->divisor, "rope_freqs.weight", o->rotary / 2, r));
+    if (o->divisor && o->type != GF_ROPE_DEFAULT)
         return gf_fail(r->err, GF_EMISSING,
                        "%s: rope_freqs.weight together with rope.scaling: graft has one or the "
                        "other",
                        r->g->path);
-    c->rope.divisor = gf_alloc((size_t)half, sizeof *c->rope.divisor, r->err);
-    if (!c->rope.divisor)
-        return GF_ENOMEM;
-    TRY(gf_source_read(&r->g->source, e, 0, c->rope.divisor, (size_t)half * sizeof(float), r->err));
-    for (int64_t i = 0; i < half; i++)
-        if (!isfinite(c->rope.divisor[i]) || c->rope.divisor[i] <= 0)
-            return gf_fail(r->err, GF_EINPUT, "%s: rope_freqs.weight: number %lld is %g",
-                           r->g->path, (long long)i, (double)c->rope.divisor[i]);
     return GF_OK;
+}
+
+static gf_status read_rope(gf_config *c, const gf_family *f, reader *r)
+{
+    TRY(real_key(r, "rope.freq_base", f->theta, &c->rope[0].theta));
+    TRY(real_key(r, "rope.freq_base_swa", f->local_theta, &c->rope[1].theta));
+    c->rope[1].original_max = c->max_position; /* never scaled */
+    TRY(read_scaling(c, r));
+    return read_divisors(c, r);
 }
 
 /* ---- special tokens ---------------------------------------------------------------- */
@@ -242,12 +338,11 @@ static gf_status read_all(gf_config *c, reader *r)
 {
     const gf_family *f = NULL;
     TRY(find_family(r, &f));
-    TRY(read_sizes(c, r));
+    TRY(read_sizes(c, f, r));
     read_flags(c, f, r);
+    TRY(read_scales(c, f, r));
     TRY(read_windows(c, f, r));
-    TRY(real_key(r, "rope.freq_base", f->theta, &c->rope.theta));
-    TRY(read_scaling(c, r));
-    TRY(read_divisors(c, r));
+    TRY(read_rope(c, f, r));
     TRY(read_tokens(c, r));
     c->dtype = main_dtype(&r->g->source);
     return gf_config_finish(c, f, r->g->path, r->err);

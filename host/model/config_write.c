@@ -131,14 +131,28 @@ static void put_id(writer *w, const char *name, int32_t id)
                   : gf_buf_printf(&w->buf, w->err, "%d", (int)id));
 }
 
-/* Transformers 5 checks types: a float stays one. */
-static void put_real(writer *w, const char *name, double x)
+/* The f32 of a GGUF as the decimal it came from: 1e-05, not 9.999999747378752e-06. */
+static double tidy(float x)
 {
-    key(w, name);
+    char text[32];                                  /* seven digits and an exponent */
+    snprintf(text, sizeof text, "%.7g", (double)x); /* 7 digits */
+    const double short_one = strtod(text, NULL);
+    return (float)short_one == x ? short_one : (double)x;
+}
+
+/* Transformers 5 checks types: a float stays one. */
+static void put_number(writer *w, double x)
+{
     const size_t at = w->buf.len;
     put(w, gf_json_number(&w->buf, x, w->err));
     if (w->st == GF_OK && !strpbrk(w->buf.data + at, ".en"))
         put(w, gf_buf_str(&w->buf, ".0", w->err));
+}
+
+static void put_real(writer *w, const char *name, double x)
+{
+    key(w, name);
+    put_number(w, x);
 }
 
 static void put_bool(writer *w, const char *name, bool x)
@@ -181,50 +195,107 @@ static void close_object(writer *w)
 
 /* ---- the two files ----------------------------------------------------------------- */
 
+static void put_floats(writer *w, const char *name, const float *x, int64_t count)
+{
+    key(w, name);
+    for (int64_t i = 0; i < count; i++) {
+        put(w, gf_buf_str(&w->buf, i > 0 ? ", " : "[", w->err));
+        put_number(w, tidy(x[i]));
+    }
+    put(w, gf_buf_str(&w->buf, "]", w->err));
+}
+
+/* The factor that the class would find by itself is left out: transformers 4 takes Phi-3's three
+ * keys and no more. */
+static bool own_attention_factor(const gf_rope_spec *r)
+{
+    gf_rope_spec plain = *r;
+    float unused[1];
+    if (r->attention_factor <= 0)
+        return false;
+    plain.rotary = 0; /* no frequencies */
+    plain.attention_factor = 0;
+    const double usual = gf_rope_frequencies(unused, &plain, 0);
+    return !(fabs(usual - r->attention_factor) <= DIVISOR_TOLERANCE * usual);
+}
+
+static void put_yarn(writer *w, const gf_rope_spec *r)
+{
+    put_real(w, "beta_fast", r->beta_fast);
+    put_real(w, "beta_slow", r->beta_slow);
+    if (r->mscale != 0)
+        put_real(w, "mscale", r->mscale);
+    if (r->mscale_all_dim != 0)
+        put_real(w, "mscale_all_dim", r->mscale_all_dim);
+    if (!r->truncate)
+        put_bool(w, "truncate", false);
+}
+
 static void put_rope(writer *w, const gf_rope_spec *r)
 {
-    static const char *const names[] = {[GF_ROPE_DEFAULT] = "default",
-                                        [GF_ROPE_LINEAR] = "linear",
-                                        [GF_ROPE_DYNAMIC] = "dynamic",
-                                        [GF_ROPE_LLAMA3] = "llama3",
-                                        [GF_ROPE_YARN] = "yarn"};
+    static const char *const names[] = {
+        [GF_ROPE_DEFAULT] = "default", [GF_ROPE_LINEAR] = "linear",
+        [GF_ROPE_DYNAMIC] = "dynamic", [GF_ROPE_LLAMA3] = "llama3",
+        [GF_ROPE_YARN] = "yarn",       [GF_ROPE_LONGROPE] = "longrope"};
     key(w, "rope_scaling");
     if (r->type == GF_ROPE_DEFAULT) {
         put(w, gf_buf_str(&w->buf, "null", w->err));
         return;
     }
     open_object(w);
-    if (r->type == GF_ROPE_YARN) {
-        if (r->attention_factor > 0)
-            put_real(w, "attention_factor", r->attention_factor);
-        put_real(w, "beta_fast", r->beta_fast);
-        put_real(w, "beta_slow", r->beta_slow);
+    if (own_attention_factor(r))
+        put_real(w, "attention_factor", r->attention_factor);
+    if (r->type == GF_ROPE_LONGROPE) {
+        put_floats(w, "long_factor", r->long_factor, r->rotary / 2);
+        put_floats(w, "short_factor", r->short_factor, r->rotary / 2);
+    } else {
+        put_real(w, "factor", r->factor);
     }
-    put_real(w, "factor", r->factor);
     if (r->type == GF_ROPE_LLAMA3) {
         put_real(w, "high_freq_factor", r->high_freq_factor);
         put_real(w, "low_freq_factor", r->low_freq_factor);
     }
-    if (r->type == GF_ROPE_YARN && r->mscale != 0)
-        put_real(w, "mscale", r->mscale);
-    if (r->type == GF_ROPE_YARN && r->mscale_all_dim != 0)
-        put_real(w, "mscale_all_dim", r->mscale_all_dim);
+    if (r->type == GF_ROPE_YARN)
+        put_yarn(w, r);
     if (r->type == GF_ROPE_LLAMA3 || r->type == GF_ROPE_YARN)
         put_int(w, "original_max_position_embeddings", r->original_max);
-    put_text(w, "rope_type", names[r->type]);
-    if (r->type == GF_ROPE_YARN && !r->truncate)
-        put_bool(w, "truncate", false);
+    put_text(w, r->type == GF_ROPE_LONGROPE ? "type" : "rope_type", names[r->type]);
     close_object(w);
+}
+
+/* What RoPE has outside rope_scaling. */
+static void put_ropes(writer *w, const gf_config *c, const gf_family *f, const gf_rope_spec *rope)
+{
+    put_rope(w, rope);
+    put_real(w, "rope_theta", rope->theta);
+    if (f->original_max > 0)
+        put_int(w, "original_max_position_embeddings",
+                rope->type == GF_ROPE_LONGROPE ? rope->original_max : f->original_max);
+    if (f->partial_rotary && rope->rotary < c->K) {
+        const double part = (double)rope->rotary / (double)c->K; /* which the reader multiplies */
+        put_real(w, "partial_rotary_factor",
+                 (int64_t)(part * (double)c->K) < rope->rotary ? nextafter(part, 1) : part);
+    }
+    if (f->rope_rule == GF_ROPE_LOCAL)
+        put_real(w, "rope_local_base_freq", c->rope[1].theta);
+    if (f->rope_rule != GF_ROPE_SKIPPED)
+        return;
+    key(w, "no_rope_layers");
+    for (int64_t l = 0; l < c->L; l++)
+        put(w, gf_buf_printf(&w->buf, w->err, "%s%d", l > 0 ? ", " : "[", c->rope_of[l] >= 0));
+    put(w, gf_buf_str(&w->buf, "]", w->err));
 }
 
 static void put_windows(writer *w, const gf_config *c, const gf_family *f)
 {
     int64_t window = 0;
+    const bool listed = f->window_rule != GF_WINDOW_ALL;
+    const bool switched = f->window_rule == GF_WINDOW_FROM || f->window_rule == GF_WINDOW_NO_ROPE;
     for (int64_t l = 0; l < c->L; l++)
         window = c->window[l] > 0 ? c->window[l] : window;
     if (f->window_rule == GF_WINDOW_NONE)
         return;
-    if (f->window_rule == GF_WINDOW_LAYERED && window > 0) {
+    if (listed && (window > 0 || f->window_rule == GF_WINDOW_PERIODIC)) {
         key(w, "layer_types");
         for (int64_t l = 0; l < c->L; l++)
             put(w, gf_buf_printf(&w->buf, w->err, "%s\"%s_attention\"", l > 0 ? ", " : "[",
@@ -234,17 +305,34 @@ static void put_windows(writer *w, const gf_config *c, const gf_family *f)
     key(w, "sliding_window"); /* absence would mean the default of the class */
     put(w, window > 0 ? gf_buf_printf(&w->buf, w->err, "%lld", (long long)window)
                       : gf_buf_str(&w->buf, "null", w->err));
-    if (f->window_rule == GF_WINDOW_LAYERED)
+    if (switched)
         put_bool(w, "use_sliding_window", window > 0);
 }
 
-/* The f32 of a GGUF as the decimal it came from: 1e-05, not 9.999999747378752e-06. */
-static double tidy(float x)
+static void put_cap(writer *w, const char *name, float cap)
 {
-    char text[32];                                  /* seven digits and an exponent */
-    snprintf(text, sizeof text, "%.7g", (double)x); /* 7 digits */
-    const double short_one = strtod(text, NULL);
-    return (float)short_one == x ? short_one : (double)x;
+    if (cap > 0) {
+        put_real(w, name, tidy(cap));
+    } else {
+        key(w, name);
+        put(w, gf_buf_str(&w->buf, "null", w->err));
+    }
+}
+
+/* Gemma's and Granite's numbers. */
+static void put_scales(writer *w, const gf_config *c, const gf_family *f)
+{
+    if (f->query_scalar > 0) {
+        put_cap(w, "attn_logit_softcapping", c->attention_cap);
+        put_cap(w, "final_logit_softcapping", c->logits_cap);
+        put_int(w, "query_pre_attn_scalar", llround(c->query_scalar)); /* whole in a GGUF */
+    }
+    if (!f->multipliers)
+        return;
+    put_real(w, "attention_multiplier", tidy(c->attention_scale));
+    put_real(w, "embedding_multiplier", tidy((float)c->by.embedding));
+    put_real(w, "logits_scaling", tidy((float)c->by.logits));
+    put_real(w, "residual_multiplier", tidy((float)c->by.residual));
 }
 
 static void put_config(writer *w, const gf_config *c, const gf_family *f, const gf_rope_spec *rope,
@@ -260,7 +348,7 @@ static void put_config(writer *w, const gf_config *c, const gf_family *f, const 
     put_id(w, "bos_token_id", c->bos);
     put_ids(w, "eos_token_id", c->eos, c->eos_count);
     put_int(w, "head_dim", c->K);
-    put_text(w, "hidden_act", "silu");
+    put_text(w, f->act_key, c->act == GF_SILU ? "silu" : "gelu_pytorch_tanh");
     put_int(w, "hidden_size", c->D);
     put_int(w, "intermediate_size", c->F);
     put_int(w, "max_position_embeddings", c->max_position);
@@ -272,8 +360,8 @@ static void put_config(writer *w, const gf_config *c, const gf_family *f, const 
     put_int(w, "num_key_value_heads", c->G);
     put_id(w, "pad_token_id", c->pad);
     put_real(w, "rms_norm_eps", tidy(c->eps));
-    put_rope(w, rope);
-    put_real(w, "rope_theta", c->rope.theta);
+    put_scales(w, c, f);
+    put_ropes(w, c, f, rope);
     put_windows(w, c, f);
     put_bool(w, "tie_word_embeddings", c->tied);
     put_text(w, "torch_dtype",
@@ -311,11 +399,11 @@ static gf_status write_out(writer *w, const char *dir, const char *name, gf_err 
 gf_status gf_config_write(const gf_config *c, const char *dir, gf_dtype dtype, gf_err *err)
 {
     const gf_family *f = gf_family_by_name(c->family);
-    gf_rope_spec rope = c->rope;
+    gf_rope_spec rope = c->rope[0];
     if (!f)
         return gf_fail(err, GF_EMISSING, "%s: no config for the family %s", dir, c->family);
-    if (c->rope.divisor)
-        TRY(recover_scaling(&rope, &c->rope, dir, err));
+    if (c->rope[0].divisor)
+        TRY(recover_scaling(&rope, &c->rope[0], dir, err));
     if (f->bias_rule == GF_BIAS_KEY && c->attention_bias != c->output_bias)
         return gf_fail(err, GF_EMISSING,
                        "%s: config.json cannot say that q, k, v have biases and o has none, or the "

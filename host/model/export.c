@@ -156,7 +156,7 @@ gf_status gf_export_weight_name(char out[64], const gf_export *x, int i, gf_err 
     const gf_lora *lo = &x->adapter->lora[i];
     char module[64], name[96];
     snprintf(name, sizeof name, "%s.weight", gf_module_name(module, lo->layer, lo->id));
-    if (!gf_names_to_gguf(out, name))
+    if (!gf_names_to_gguf(out, x->base, name))
         return gf_fail(err, GF_EMISSING, "%s has no name in a GGUF, so no adapter there", name);
     return GF_OK;
 }

@@ -1,6 +1,5 @@
 #include "model/family.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,9 +21,9 @@ static const gf_family families[] = {
      .bos = 1,
      .eos = 2,
      .pad = -1,
-     .window_rule = GF_WINDOW_NONE,
      .bias_rule = GF_BIAS_KEY,
-     .mlp_bias_key = true},
+     .mlp_bias_key = true,
+     .act_key = "hidden_act"},
     {.name = "mistral",
      .architecture = "MistralForCausalLM",
      .base_class = "MistralModel",
@@ -45,7 +44,7 @@ static const gf_family families[] = {
      .eos = 2,
      .pad = -1,
      .window_rule = GF_WINDOW_ALL,
-     .bias_rule = GF_BIAS_NONE},
+     .act_key = "hidden_act"},
     {.name = "qwen2",
      .architecture = "Qwen2ForCausalLM",
      .base_class = "Qwen2Model",
@@ -64,8 +63,9 @@ static const gf_family families[] = {
      .bos = -1,
      .eos = -1,
      .pad = -1,
-     .window_rule = GF_WINDOW_LAYERED,
-     .bias_rule = GF_BIAS_QKV},
+     .window_rule = GF_WINDOW_FROM,
+     .bias_rule = GF_BIAS_QKV,
+     .act_key = "hidden_act"},
     {.name = "qwen3",
      .architecture = "Qwen3ForCausalLM",
      .base_class = "Qwen3Model",
@@ -85,9 +85,177 @@ static const gf_family families[] = {
      .bos = -1,
      .eos = -1,
      .pad = -1,
-     .window_rule = GF_WINDOW_LAYERED,
+     .window_rule = GF_WINDOW_FROM,
      .bias_rule = GF_BIAS_KEY,
-     .qk_norm = true},
+     .act_key = "hidden_act",
+     .qk_norm = GF_QK_HEAD},
+    {.name = "gemma",
+     .architecture = "GemmaForCausalLM",
+     .base_class = "GemmaModel",
+     .gguf_arch = "gemma",
+     .V = 256000,
+     .D = 3072,
+     .F = 24576,
+     .L = 28,
+     .H = 16,
+     .G = 16,
+     .K = 256,
+     .max_position = 8192,
+     .eps = 1e-6,
+     .theta = 1e4,
+     .bos = 2,
+     .eos = 1,
+     .pad = 0,
+     .tied = true,
+     .bias_rule = GF_BIAS_KEY,
+     .act_key = "hidden_act",
+     .act = GF_GELU_TANH,
+     .gemma = true},
+    {.name = "gemma2",
+     .architecture = "Gemma2ForCausalLM",
+     .base_class = "Gemma2Model",
+     .gguf_arch = "gemma2",
+     .gguf_wide_scale = 46,
+     .V = 256000,
+     .D = 2304,
+     .F = 9216,
+     .L = 26,
+     .H = 8,
+     .G = 4,
+     .K = 256,
+     .max_position = 8192,
+     .window = 4096,
+     .eps = 1e-6,
+     .theta = 1e4,
+     .bos = 2,
+     .eos = 1,
+     .pad = 0,
+     .tied = true,
+     .query_scalar = 256,
+     .attention_cap = 50,
+     .logits_cap = 30,
+     .window_rule = GF_WINDOW_PERIODIC,
+     .window_period = 2,
+     .bias_rule = GF_BIAS_KEY,
+     .act_key = "hidden_activation",
+     .act = GF_GELU_TANH,
+     .norms = GF_NORMS_SANDWICH,
+     .gemma = true},
+    {.name = "gemma3_text",
+     .architecture = "Gemma3ForCausalLM",
+     .base_class = "Gemma3TextModel",
+     .gguf_arch = "gemma3",
+     .gguf_wide_scale = 62,
+     .V = 262208,
+     .D = 2304,
+     .F = 9216,
+     .L = 26,
+     .H = 8,
+     .G = 4,
+     .K = 256,
+     .max_position = 131072,
+     .window = 4096,
+     .eps = 1e-6,
+     .theta = 1e6,
+     .local_theta = 1e4,
+     .bos = 2,
+     .eos = 1,
+     .pad = 0,
+     .tied = true,
+     .query_scalar = 256,
+     .window_rule = GF_WINDOW_PERIODIC,
+     .window_period = 6,
+     .rope_rule = GF_ROPE_LOCAL,
+     .bias_rule = GF_BIAS_KEY,
+     .act_key = "hidden_activation",
+     .act = GF_GELU_TANH,
+     .qk_norm = GF_QK_HEAD,
+     .norms = GF_NORMS_SANDWICH,
+     .gemma = true},
+    {.name = "phi3",
+     .architecture = "Phi3ForCausalLM",
+     .base_class = "Phi3Model",
+     .gguf_arch = "phi3",
+     .V = 32064,
+     .D = 3072,
+     .F = 8192,
+     .L = 32,
+     .H = 32,
+     .max_position = 4096,
+     .original_max = 4096,
+     .eps = 1e-5,
+     .theta = 1e4,
+     .bos = 1,
+     .eos = 32000,
+     .pad = 32000,
+     .window_rule = GF_WINDOW_ALL,
+     .partial_rotary = true,
+     .yarn_is_longrope = true,
+     .act_key = "hidden_act",
+     .fused = true},
+    {.name = "smollm3",
+     .architecture = "SmolLM3ForCausalLM",
+     .base_class = "SmolLM3Model",
+     .gguf_arch = "smollm3",
+     .gguf_permuted = true,
+     .V = 128256,
+     .D = 2048,
+     .F = 11008,
+     .L = 36,
+     .H = 16,
+     .G = 4,
+     .max_position = 32768,
+     .eps = 1e-6,
+     .theta = 2e6,
+     .bos = 128000,
+     .eos = 128001,
+     .pad = 128004,
+     .tied = true,
+     .window_rule = GF_WINDOW_NO_ROPE,
+     .rope_rule = GF_ROPE_SKIPPED,
+     .rope_skip = 4,
+     .bias_rule = GF_BIAS_KEY,
+     .mlp_bias_key = true,
+     .act_key = "hidden_act"},
+    {.name = "granite",
+     .architecture = "GraniteForCausalLM",
+     .base_class = "GraniteModel",
+     .gguf_arch = "granite",
+     .gguf_permuted = true,
+     .V = 32000,
+     .D = 4096,
+     .F = 11008,
+     .L = 32,
+     .H = 32,
+     .max_position = 2048,
+     .eps = 1e-6,
+     .theta = 1e4,
+     .bos = 1,
+     .eos = 2,
+     .pad = -1,
+     .bias_rule = GF_BIAS_KEY,
+     .mlp_bias_key = true,
+     .act_key = "hidden_act",
+     .multipliers = true},
+    {.name = "olmo2",
+     .architecture = "Olmo2ForCausalLM",
+     .base_class = "Olmo2Model",
+     .gguf_arch = "olmo2",
+     .V = 50304,
+     .D = 4096,
+     .F = 11008,
+     .L = 32,
+     .H = 32,
+     .max_position = 2048,
+     .eps = 1e-5,
+     .theta = 1e4,
+     .bos = -1,
+     .eos = 50279,
+     .pad = 1,
+     .bias_rule = GF_BIAS_KEY,
+     .act_key = "hidden_act",
+     .qk_norm = GF_QK_WHOLE,
+     .norms = GF_NORMS_POST},
 };
 #define FAMILIES (sizeof families / sizeof families[0])
 
@@ -116,6 +284,9 @@ const gf_family *gf_family_by_gguf(const char *arch, bool window)
     for (size_t i = 0; i < FAMILIES; i++) /* a window: the family of that arch that can have one */
         if (strcmp(arch, families[i].gguf_arch) == 0 && families[i].window_rule != GF_WINDOW_NONE)
             return &families[i];
+    for (size_t i = 0; i < FAMILIES; i++) /* none can: the reader of the window says so */
+        if (strcmp(arch, families[i].gguf_arch) == 0)
+            return &families[i];
     return NULL;
 }
 
@@ -125,76 +296,4 @@ void gf_family_list(char *buf, size_t size)
     buf[0] = '\0';
     for (size_t i = 0; i < FAMILIES && at < size; i++)
         at += (size_t)snprintf(buf + at, size - at, "%s%s", i > 0 ? ", " : "", families[i].name);
-}
-
-/* ---- checks that both readers share ------------------------------------------------ */
-
-static gf_status check_heads(const gf_config *c, const char *where, gf_err *err)
-{
-    if (c->H % c->G != 0)
-        return gf_fail(err, GF_EINPUT,
-                       "%s: %lld attention heads are not a multiple of %lld key/value heads", where,
-                       (long long)c->H, (long long)c->G);
-    if (c->K % 2 != 0)
-        return gf_fail(err, GF_EINPUT, "%s: head width %lld is odd, RoPE needs pairs", where,
-                       (long long)c->K);
-    if (c->H * c->K > GF_MAX_WIDTH)
-        return gf_fail(err, GF_EINPUT, "%s: %lld heads of width %lld are more than graft takes",
-                       where, (long long)c->H, (long long)c->K);
-    return GF_OK;
-}
-
-static gf_status positive(const char *where, const char *what, double x, gf_err *err)
-{
-    if (isfinite(x) && x > 0)
-        return GF_OK;
-    return gf_fail(err, GF_EINPUT, "%s: %s is %g, want a positive number", where, what, x);
-}
-
-static gf_status check_rope(const gf_rope_spec *r, const char *where, gf_err *err)
-{
-    TRY(positive(where, "rope_theta", r->theta, err));
-    if (r->type == GF_ROPE_DEFAULT)
-        return GF_OK;
-    TRY(positive(where, "RoPE factor", r->factor, err));
-    if (r->type == GF_ROPE_LLAMA3) {
-        TRY(positive(where, "low_freq_factor", r->low_freq_factor, err));
-        if (!isfinite(r->high_freq_factor) || r->high_freq_factor <= r->low_freq_factor)
-            return gf_fail(err, GF_EINPUT,
-                           "%s: high_freq_factor %g is not above low_freq_factor %g", where,
-                           r->high_freq_factor, r->low_freq_factor);
-    }
-    if (r->type == GF_ROPE_DYNAMIC && r->rotary <= 2)
-        return gf_fail(err, GF_EINPUT, "%s: dynamic RoPE needs heads wider than 2", where);
-    if (r->type == GF_ROPE_YARN) {
-        TRY(positive(where, "beta_fast", r->beta_fast, err));
-        TRY(positive(where, "beta_slow", r->beta_slow, err));
-        if (r->theta <= 1)
-            return gf_fail(err, GF_EINPUT, "%s: yarn needs rope_theta above 1, got %g", where,
-                           r->theta);
-        if (!isfinite(r->attention_factor) || r->attention_factor < 0 || !isfinite(r->mscale) ||
-            !isfinite(r->mscale_all_dim))
-            return gf_fail(err, GF_EINPUT, "%s: attention_factor or mscale is not usable", where);
-    }
-    return GF_OK;
-}
-
-gf_status gf_config_finish(gf_config *c, const gf_family *family, const char *where, gf_err *err)
-{
-    TRY(check_heads(c, where, err));
-    if (!isfinite(c->eps) || c->eps < 0)
-        return gf_fail(err, GF_EINPUT, "%s: rms_norm_eps %g is not usable", where, (double)c->eps);
-    c->rope.rotary = c->K;
-    c->rope.max_position = c->max_position;
-    TRY(check_rope(&c->rope, where, err));
-    snprintf(c->family, sizeof c->family, "%s", family->name);
-    snprintf(c->architecture, sizeof c->architecture, "%s", family->architecture);
-    c->qk_norm = family->qk_norm;
-    c->act = GF_SILU;
-    c->norm_offset = 0;
-    c->embed_scale = 1;
-    c->attention_scale = (float)(1 / sqrt((double)c->K));
-    c->attention_cap = 0;
-    c->logits_cap = 0;
-    return GF_OK;
 }

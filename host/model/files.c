@@ -22,7 +22,8 @@ const gf_entry *gf_files_find(const gf_files *f, const char *name)
 {
     char gguf[64]; /* a GGUF name */
     if (f->is_gguf)
-        return gf_names_to_gguf(gguf, name) ? gf_source_find(&f->gguf.source, gguf) : NULL;
+        return gf_names_to_gguf(gguf, &f->config, name) ? gf_source_find(&f->gguf.source, gguf)
+                                                        : NULL;
     if (f->bare && strncmp(name, model_prefix, MODEL_PREFIX) == 0)
         name += MODEL_PREFIX;
     return gf_source_find(&f->shards, name);
@@ -70,7 +71,9 @@ static bool ignored(const gf_files *f, const char *name)
 {
     static const char suffix[] = "rotary_emb.inv_freq";
     if (f->is_gguf)
-        return strcmp(name, "rope_freqs.weight") == 0; /* read into rope.divisor */
+        return strcmp(name, "rope_freqs.weight") == 0 || /* read into rope */
+               strcmp(name, "rope_factors_long.weight") == 0 ||
+               strcmp(name, "rope_factors_short.weight") == 0;
     const size_t n = strlen(name);
     if (n >= sizeof suffix - 1 && strcmp(name + n - (sizeof suffix - 1), suffix) == 0)
         return true;
@@ -236,6 +239,27 @@ out:
     return st;
 }
 
+static bool is_shifted(const gf_files *f, const gf_entry *e)
+{
+    static const char suffix[] = "norm.weight";
+    const size_t n = strlen(e->name);
+    return f->config.gguf_shifted && n >= sizeof suffix - 1 &&
+           strcmp(e->name + n - (sizeof suffix - 1), suffix) == 0;
+}
+
+/* w of w + 1, in place. Between 1/2 and 2 the difference is exact; so is adding 1 to it again. */
+static void shift_back(gf_dtype dtype, void *values, int64_t count)
+{
+    const int64_t size = gf_dtype_size(dtype);
+    for (int64_t i = 0; i < count; i++) {
+        void *at = (char *)values + i * size;
+        float w = 0;
+        gf_to_f32(&w, dtype, at, 1);
+        w -= 1;
+        gf_from_f32(dtype, at, &w, 1);
+    }
+}
+
 gf_status gf_files_rows(const gf_files *f, const gf_entry *e, int64_t heads, int64_t first,
                         int64_t count, void *out, gf_err *err)
 {
@@ -244,5 +268,8 @@ gf_status gf_files_rows(const gf_files *f, const gf_entry *e, int64_t heads, int
     const size_t size = row_bytes(e);
     if (heads > 0 && count > 0)
         return permuted_rows(src, e, heads, first, count, out, err);
-    return gf_source_read(src, e, (uint64_t)first * size, out, (size_t)count * size, err);
+    TRY(gf_source_read(src, e, (uint64_t)first * size, out, (size_t)count * size, err));
+    if (is_shifted(f, e))
+        shift_back(e->dtype, out, count);
+    return GF_OK;
 }

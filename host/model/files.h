@@ -4,8 +4,20 @@
 
 #include "model/config.h"
 
-/* The linear layers of a block, in the order of the field's names (q_proj ... down_proj). */
-typedef enum { GF_Q, GF_K, GF_V, GF_O, GF_GATE, GF_UP, GF_DOWN, GF_LINEARS } gf_linear_id;
+/* The linear layers that blocks have, in the order of the field's names (q_proj ... down_proj);
+ * behind them those that stand for several in families that fuse them (Phi-3). */
+typedef enum {
+    GF_Q,
+    GF_K,
+    GF_V,
+    GF_O,
+    GF_GATE,
+    GF_UP,
+    GF_DOWN,
+    GF_QKV,
+    GF_GATE_UP,
+    GF_LINEARS
+} gf_linear_id;
 
 typedef struct {
     char *path;
@@ -28,14 +40,19 @@ const gf_source *gf_files_source(const gf_files *f);
  * "model.embed_tokens.weight", "lm_head.weight"), whatever the file calls it; NULL: none. */
 const gf_entry *gf_files_find(const gf_files *f, const char *name);
 
+/* Those that a block of this model has, in its order; returns their number. */
+int gf_module_ids(const gf_config *c, const gf_linear_id **ids);
+/* The module's number in the model, which keys dropout and the start of A. */
+uint32_t gf_module_number(int64_t layer, gf_linear_id id);
 /* "model.layers.L.self_attn.q_proj" for (layer, id); buf of at least 64 bytes. */
 const char *gf_module_name(char buf[64], int64_t layer, gf_linear_id id);
 /* Its weight's [n, k]. */
 void gf_module_shape(const gf_config *c, gf_linear_id id, int64_t *n, int64_t *k);
 
-/* Rows [first, first + count) of a weight or bias as they stand in Hugging Face's order (q and k of
- * a GGUF llama are put back, FORMATS 6.5), in the file's dtype, rows contiguous. `heads` is the
- * number of heads if the rows are permuted, else 0 (gf_files_heads). */
+/* Rows [first, first + count) of a weight or bias as Hugging Face has them: in its order (q and k
+ * of a GGUF llama are put back, FORMATS 6.5) and with its values (norms of a GGUF Gemma are w + 1
+ * there, and w here), in the file's dtype, rows contiguous. `heads` is the number of heads if the
+ * rows are permuted, else 0 (gf_files_heads). */
 gf_status gf_files_rows(const gf_files *f, const gf_entry *e, int64_t heads, int64_t first,
                         int64_t count, void *out, gf_err *err);
 /* Heads by which the rows of the module's weight in this file are permuted: H, G or 0. */

@@ -1,6 +1,7 @@
 /* layout.c - where everything of a model lies. The same code runs twice: measuring, then for real;
  * so sizes stand here and nowhere else (law 4). */
 #include "model/model.h"
+#include "model/names.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -62,11 +63,12 @@ static gf_tensor take_weight(gf_model *m, const char *name, int64_t n, int64_t k
                         gf_model_pitch(m, k));
 }
 
-/* A vector is always held in f32; none if the file lacks it. */
-static gf_tensor take_vector(gf_model *m, const char *name, int64_t n)
+/* A vector is always held in f32. */
+static gf_tensor take_vector(gf_model *m, const char *name)
 {
     const gf_entry *e = gf_files_find(m->files, name);
-    return e ? gf_take(m->arena, GF_PART_WEIGHTS, e->name, GF_F32, n, 0, 0) : gf_none;
+    assert(e); /* gf_files_open has checked */
+    return gf_take(m->arena, GF_PART_WEIGHTS, e->name, GF_F32, e->dim[0], 0, 0);
 }
 
 /* A trained tensor's place in the values or the gradients. */
@@ -100,7 +102,8 @@ static void adapt(const gf_model *m, gf_linear *lin, int64_t layer, gf_linear_id
  * stream (block.c). */
 static gf_dtype bias_type(const gf_model *m, gf_linear_id id)
 {
-    return m->be->cuda && id != GF_O && id != GF_DOWN ? act_of(m) : GF_F32;
+    const bool to_stream = (id == GF_O || id == GF_DOWN) && m->cfg->norms == GF_NORMS_PRE;
+    return m->be->cuda && !to_stream ? act_of(m) : GF_F32;
 }
 
 /* A linear layer without its weights: shapes, adapter, names to find them by. */
@@ -113,7 +116,7 @@ static gf_linear describe_linear(const gf_model *m, int64_t layer, gf_linear_id 
     snprintf(name, sizeof name, "%s.weight", module);
     const gf_entry *e = gf_files_find(m->files, name);
     assert(e); /* gf_files_open has checked */
-    gf_linear lin = {.module = (uint32_t)(layer * GF_LINEARS + id)};
+    gf_linear lin = {.module = gf_module_number(layer, id)};
     lin.w = gf_view(NULL, held_as(m, e->dtype), e->name, n, k, 0);
     snprintf(name, sizeof name, "%s.bias", module);
     e = gf_files_find(m->files, name);
@@ -183,25 +186,27 @@ static gf_group take_group(gf_model *m, int64_t layer, gf_linear_id first, int c
     return g;
 }
 
+/* A norm's weight, none where the family has no such norm. */
+static gf_tensor take_norm(gf_model *m, int64_t layer, gf_norm_id id)
+{
+    char buf[80];
+    const char *name = gf_norm_name(buf, m->cfg, layer, id);
+    return name ? take_vector(m, name) : gf_none;
+}
+
 static void take_layer(gf_model *m, int64_t l)
 {
     gf_layer *w = &m->layer[l];
-    char name[80];
-    const char *format = "model.layers.%lld.%s.weight";
-    const int64_t D = m->cfg->D, K = m->cfg->K;
-    snprintf(name, sizeof name, format, (long long)l, "input_layernorm");
-    w->norm1 = take_vector(m, name, D);
-    snprintf(name, sizeof name, format, (long long)l, "post_attention_layernorm");
-    w->norm2 = take_vector(m, name, D);
-    if (m->cfg->qk_norm) {
-        snprintf(name, sizeof name, format, (long long)l, "self_attn.q_norm");
-        w->q_norm = take_vector(m, name, K);
-        snprintf(name, sizeof name, format, (long long)l, "self_attn.k_norm");
-        w->k_norm = take_vector(m, name, K);
-    }
-    w->qkv = take_group(m, l, GF_Q, 3);
+    const bool fused = m->cfg->fused;
+    w->norm1 = take_norm(m, l, GF_NORM_ATTENTION);
+    w->post1 = take_norm(m, l, GF_NORM_ATTENTION_POST);
+    w->norm2 = take_norm(m, l, GF_NORM_MLP);
+    w->post2 = take_norm(m, l, GF_NORM_MLP_POST);
+    w->q_norm = take_norm(m, l, GF_NORM_Q);
+    w->k_norm = take_norm(m, l, GF_NORM_K);
+    w->qkv = take_group(m, l, fused ? GF_QKV : GF_Q, fused ? 1 : 3);
     w->o = take_group(m, l, GF_O, 1);
-    w->gate_up = take_group(m, l, GF_GATE, 2);
+    w->gate_up = take_group(m, l, fused ? GF_GATE_UP : GF_GATE, fused ? 1 : 2);
     w->down = take_group(m, l, GF_DOWN, 1);
 }
 
@@ -209,7 +214,7 @@ static void take_weights(gf_model *m)
 {
     const gf_config *c = m->cfg;
     m->embed = take_weight(m, "model.embed_tokens.weight", c->V, c->D);
-    m->norm = take_vector(m, "model.norm.weight", c->D);
+    m->norm = take_vector(m, "model.norm.weight");
     m->head = (gf_group){.count = 1};
     m->head.lin[0].w = c->tied ? m->embed : take_weight(m, "lm_head.weight", c->V, c->D);
     m->lowest = c->L;
@@ -287,10 +292,17 @@ static gf_saved take_saved(gf_model *m, const gf_layer *w)
     };
     if (w->o.tail) /* o is kept on a device, and with it its tail */
         a.kept_o.s = gf_behind(a.o, Q, gf_group_rank(&w->o));
-    if (c->qk_norm) {
+    if (c->qk_norm != GF_QK_NONE) {
+        const bool whole = c->qk_norm == GF_QK_WHOLE;
         a.raw = take_act(m, "raw q, k", act, N, Q + KV);
-        a.rstd_q = take_act(m, "rstd_q", GF_F32, N, c->H);
-        a.rstd_k = take_act(m, "rstd_k", GF_F32, N, c->G);
+        a.rstd_q = take_act(m, "rstd_q", GF_F32, N, whole ? 0 : c->H);
+        a.rstd_k = take_act(m, "rstd_k", GF_F32, N, whole ? 0 : c->G);
+    }
+    if (c->norms != GF_NORMS_PRE) {
+        a.out1 = take_act(m, "attention's output", act, N, c->D);
+        a.out2 = take_act(m, "MLP's output", act, N, c->D);
+        a.rstd_out1 = take_act(m, "rstd of attention", GF_F32, N, 0);
+        a.rstd_out2 = take_act(m, "rstd of MLP", GF_F32, N, 0);
     }
     return a;
 }
@@ -335,11 +347,13 @@ static void take_cache(gf_model *m)
 
 static void take_row(gf_model *m)
 {
-    const int64_t C = m->cfg->rope.rotary / 2, N = m->row.room;
+    const int64_t N = m->row.room;
     gf_row *r = &m->row;
     r->ids = take_act(m, "ids", GF_I32, N, 0);
-    r->cos = take_act(m, "cos", GF_F32, N, C);
-    r->sin = take_act(m, "sin", GF_F32, N, C);
+    for (int i = 0; i < m->cfg->ropes; i++) {
+        r->cos[i] = take_act(m, "cos", GF_F32, N, m->cfg->rope[i].rotary / 2);
+        r->sin[i] = take_act(m, "sin", GF_F32, N, m->cfg->rope[i].rotary / 2);
+    }
     r->index = take_act(m, "index", GF_I32, N, 0);
     r->label = take_act(m, "label", GF_I32, N, 0);
     r->iota = take_act(m, "iota", GF_I32, N, 0);

@@ -10,6 +10,7 @@
 typedef struct {
     void *raw, *held;
     float *wide;
+    float by; /* what every value is multiplied with */
 } slice;
 
 /* Rows [first, first + rows) of e, converted to t's dtype, to those of t. A vector is one row of
@@ -21,28 +22,28 @@ static gf_status load_rows(gf_model *m, gf_tensor t, const gf_entry *e, int64_t 
     const int64_t count = rows * (vector ? 1 : t.dim[1]);
     TRY(gf_files_rows(m->files, e, heads, first, rows, s->raw, err));
     const void *from = s->raw;
-    if (e->dtype != t.dtype) {
+    if (e->dtype != t.dtype || s->by != 1) {
         gf_to_f32(s->wide, e->dtype, s->raw, count);
+        for (int64_t i = 0; i < count && s->by != 1; i++)
+            s->wide[i] *= s->by;
         gf_from_f32(t.dtype, s->held, s->wide, count);
         from = s->held;
     }
     return gf_backend_said(m->be, gf_upload(m->be, gf_rows(t, first, rows), from), err);
 }
 
-/* One weight, straight to its place where it is stored as it is held, else slice by slice. */
-static gf_status load(gf_model *m, gf_tensor t, int64_t heads, gf_err *err)
+/* One weight times `by`, slice by slice. */
+static gf_status load_times(gf_model *m, gf_tensor t, int64_t heads, float by, gf_err *err)
 {
     const gf_entry *e = gf_source_find(gf_files_source(m->files), t.name);
-    if (!m->be->cuda && t.rank == 2 && t.dtype == e->dtype)
-        return gf_files_rows(m->files, e, heads, 0, t.dim[0], t.data, err);
-
     const int64_t width = t.rank == 1 ? 1 : t.dim[1];
     int64_t rows = SLICE / width;
     rows = rows < 1 ? 1 : rows < t.dim[0] ? rows : t.dim[0];
     const size_t count = (size_t)(rows * width);
     slice s = {.raw = gf_alloc((size_t)gf_row_bytes(e->dtype, rows * width), 1, err),
                .wide = gf_alloc(count, sizeof *s.wide, err),
-               .held = gf_alloc(count, sizeof(float), err)};
+               .held = gf_alloc(count, sizeof(float), err),
+               .by = by};
     gf_status st = s.raw && s.wide && s.held ? GF_OK : GF_ENOMEM;
     for (int64_t at = 0; st == GF_OK && at < t.dim[0]; at += rows) {
         const int64_t n = t.dim[0] - at < rows ? t.dim[0] - at : rows;
@@ -52,6 +53,15 @@ static gf_status load(gf_model *m, gf_tensor t, int64_t heads, gf_err *err)
     free(s.wide);
     free(s.held);
     return st;
+}
+
+/* One weight, straight to its place where it is stored as it is held. */
+static gf_status load(gf_model *m, gf_tensor t, int64_t heads, gf_err *err)
+{
+    const gf_entry *e = gf_source_find(gf_files_source(m->files), t.name);
+    if (!m->be->cuda && t.rank == 2 && t.dtype == e->dtype)
+        return gf_files_rows(m->files, e, heads, 0, t.dim[0], t.data, err);
+    return load_times(m, t, heads, 1, err);
 }
 
 static gf_status load_group(gf_model *m, const gf_group *g, const gf_linear_id *id, gf_err *err)
@@ -68,20 +78,23 @@ static gf_status load_group(gf_model *m, const gf_group *g, const gf_linear_id *
 gf_status gf_model_load(gf_model *m, gf_err *err)
 {
     static const gf_linear_id qkv[] = {GF_Q, GF_K, GF_V}, o[] = {GF_O},
-                              gate_up[] = {GF_GATE, GF_UP}, down[] = {GF_DOWN};
+                              gate_up[] = {GF_GATE, GF_UP}, down[] = {GF_DOWN},
+                              fused_qkv[] = {GF_QKV}, fused_gate_up[] = {GF_GATE_UP};
+    const bool fused = m->cfg->fused;
     TRY(load(m, m->embed, 0, err));
-    TRY(load(m, m->norm, 0, err));
+    /* Granite's logits are divided by a number: so is what the head reads. */
+    TRY(load_times(m, m->norm, 0, (float)(1 / m->cfg->by.logits), err));
     if (!m->cfg->tied)
         TRY(load(m, m->head.lin[0].w, 0, err));
     for (int64_t l = 0; l < m->cfg->L; l++) {
         const gf_layer *w = &m->layer[l];
-        const gf_tensor norms[] = {w->norm1, w->norm2, w->q_norm, w->k_norm};
+        const gf_tensor norms[] = {w->norm1, w->post1, w->norm2, w->post2, w->q_norm, w->k_norm};
         for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
             if (gf_is(norms[i]))
                 TRY(load(m, norms[i], 0, err));
-        TRY(load_group(m, &w->qkv, qkv, err));
+        TRY(load_group(m, &w->qkv, fused ? fused_qkv : qkv, err));
         TRY(load_group(m, &w->o, o, err));
-        TRY(load_group(m, &w->gate_up, gate_up, err));
+        TRY(load_group(m, &w->gate_up, fused ? fused_gate_up : gate_up, err));
         TRY(load_group(m, &w->down, down, err));
     }
     return GF_OK;

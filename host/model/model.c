@@ -67,7 +67,7 @@ static gf_status head(gf_model *m, gf_tensor x, gf_tensor dx, bool train)
     const gf_tensor rstd =
         gf_rows(gf_take(m->arena, GF_PART_SCRATCH, "rstd", GF_F32, full, 0, 0), 0, M);
     TRY(gf_gather_rows(be, xg, x, index));
-    TRY(gf_rmsnorm_fwd(be, nf, rstd, xg, m->norm, c->eps, c->norm_offset));
+    TRY(gf_rmsnorm_fwd(be, nf, rstd, xg, gf_none, m->norm, c->stream_eps, c->norm_offset));
     gf_tensor dn = gf_none;
     if (train)
         dn = gf_model_scratch(m, "dnorm", m->opt.precision, M, full, c->D, c->D);
@@ -95,8 +95,10 @@ static gf_dx take_dx(gf_model *m)
         tail = m->layer[l].o.tail > tail ? m->layer[l].o.tail : tail;
         tail = m->layer[l].down.tail > tail ? m->layer[l].down.tail : tail;
     }
-    if (m->opt.precision == GF_F32) {
-        const gf_tensor dx = gf_model_scratch(m, "dx", GF_F32, N, m->row.room, D, D + tail);
+    const bool read = m->cfg->norms == GF_NORMS_PRE; /* else by the norms behind the branches */
+    if (m->opt.precision == GF_F32 || !read) {
+        const gf_tensor dx =
+            gf_model_scratch(m, "dx", GF_F32, N, m->row.room, D, read ? D + tail : D);
         return (gf_dx){dx, dx};
     }
     return (gf_dx){
@@ -106,11 +108,19 @@ static gf_dx take_dx(gf_model *m)
 
 static gf_status backward(gf_model *m, gf_dx g)
 {
-    if (m->opt.precision != GF_F32)
+    if (g.d.dtype != GF_F32)
         TRY(gf_gather_rows(m->be, g.d, g.dx, gf_rows(m->row.iota, 0, m->row.n)));
     for (m->at_layer = m->cfg->L - 1; m->at_layer >= m->lowest; m->at_layer--)
         TRY(gf_block_bwd(m, m->at_layer, g));
     return GF_OK;
+}
+
+/* A Gemma's root of D is rounded to the type that its weights are held in (FORMATS 2.4). */
+static float embed_scale(const gf_model *m)
+{
+    const float scale = m->cfg->embed_scale;
+    const bool rounded = m->cfg->embed_rounded && m->opt.precision == GF_BF16;
+    return rounded ? gf_bf16_to_f32(gf_f32_to_bf16(scale)) : scale;
 }
 
 /* All ops of a row, in order. */
@@ -123,7 +133,7 @@ static gf_status pass(gf_model *m, bool train)
 
     m->at_layer = -1;
     TRY(gf_embed_fwd(m->be, gf_rows(m->saved[0].x, 0, r->n), gf_rows(r->ids, 0, r->n), m->embed,
-                     c->embed_scale));
+                     embed_scale(m)));
     for (m->at_layer = 0; m->at_layer < c->L; m->at_layer++) {
         const int64_t l = m->at_layer;
         TRY(gf_block_fwd(m, l, gf_rows(l + 1 < c->L ? m->saved[l + 1].x : m->x, 0, r->n)));
@@ -236,24 +246,30 @@ static gf_status alloc_tables(gf_model *m, gf_err *err)
 /* Where the host fills rows and reads results: in the tensors on a CPU, in copies otherwise. */
 static gf_status open_host(gf_model *m, gf_err *err)
 {
-    const int64_t N = m->row.room, C = m->cfg->rope.rotary / 2;
+    const int64_t N = m->row.room;
+    int64_t C = 0; /* of all RoPEs */
+    for (int i = 0; i < m->cfg->ropes; i++)
+        C += m->cfg->rope[i].rotary / 2;
     const int64_t V = m->opt.use == GF_USE_GENERATE ? m->cfg->V : 0;
     gf_row *r = &m->row;
     gf_model_host *h = &m->host;
     if (!m->be->cuda) {
-        r->host = (gf_row_host){.ids = r->ids.data,
-                                .index = r->index.data,
-                                .label = r->label.data,
-                                .cos = r->cos.data,
-                                .sin = r->sin.data};
+        r->host = (gf_row_host){.ids = r->ids.data, .index = r->index.data, .label = r->label.data};
+        for (int i = 0; i < m->cfg->ropes; i++) {
+            r->host.cos[i] = r->cos[i].data;
+            r->host.sin[i] = r->sin[i].data;
+        }
         *h = (gf_model_host){.nll = m->nll.data, .best = m->best.data, .logits = m->logits.data};
     } else {
         float *at = h->memory = gf_alloc((size_t)(N * (5 + 2 * C) + V), sizeof *at, err);
         if (!at)
             return GF_ENOMEM;
-        r->host.cos = at;
-        r->host.sin = r->host.cos + N * C;
-        h->nll = r->host.sin + N * C;
+        for (int i = 0; i < m->cfg->ropes; i++) {
+            r->host.cos[i] = at;
+            r->host.sin[i] = r->host.cos[i] + N * (m->cfg->rope[i].rotary / 2);
+            at = r->host.sin[i] + N * (m->cfg->rope[i].rotary / 2);
+        }
+        h->nll = at;
         h->logits = h->nll + N;
         r->host.ids = (int32_t *)(h->logits + V);
         r->host.index = r->host.ids + N;

@@ -12,7 +12,7 @@
 /* What the host fills; gf_model_run uploads it. On a CPU these are the tensors themselves. */
 typedef struct {
     int32_t *ids, *index, *label;
-    float *cos, *sin;
+    float *cos[GF_ROPES], *sin[GF_ROPES];
 } gf_row_host;
 
 typedef struct {
@@ -22,21 +22,22 @@ typedef struct {
     gf_spans spans; /* what the ops get; span points to `span` */
     gf_span *span;  /* [max_spans], on the host */
     gf_row_host host;
-    gf_tensor ids;      /* [room] i32 */
-    gf_tensor cos, sin; /* [room, C] f32 */
-    gf_tensor index;    /* [room] i32: rows of x that predict a label */
-    gf_tensor label;    /* [room] i32: what they predict */
-    gf_tensor iota;     /* [room] i32: 0, 1, 2, ... */
-    int64_t predicted;  /* entries of index and label that the row has */
-    int64_t n, m;       /* N and M of the tensors in use: with filler on a device */
-    int64_t turned;     /* host.cos and sin begin with so many of positions 0, 1, 2, ... */
+    gf_tensor ids;                          /* [room] i32 */
+    gf_tensor cos[GF_ROPES], sin[GF_ROPES]; /* [room, C] f32 of each RoPE */
+    gf_tensor index;                        /* [room] i32: rows of x that predict a label */
+    gf_tensor label;                        /* [room] i32: what they predict */
+    gf_tensor iota;                         /* [room] i32: 0, 1, 2, ... */
+    int64_t predicted;                      /* entries of index and label that the row has */
+    int64_t n, m;             /* N and M of the tensors in use: with filler on a device */
+    int64_t turned[GF_ROPES]; /* host.cos and sin begin with so many of positions 0, 1, 2, ... */
 } gf_row;
 
 /* ---- the network ------------------------------------------------------------------- */
 
 typedef struct {
-    gf_tensor norm1, norm2;   /* [D] f32 */
-    gf_tensor q_norm, k_norm; /* [K] f32, or none */
+    gf_tensor norm1, norm2;   /* before attention and MLP, [D] f32; or none */
+    gf_tensor post1, post2;   /* of their outputs; or none */
+    gf_tensor q_norm, k_norm; /* [K], or [HK] and [GK], f32; or none */
     gf_group qkv, o, gate_up, down;
 } gf_layer;
 
@@ -51,10 +52,13 @@ typedef struct {
 typedef struct {
     gf_tensor x, rstd1;            /* [N,D] f32, [N] */
     gf_tensor qkv;                 /* [N,(H+2G)K]: rotated q, rotated k, v */
-    gf_tensor raw, rstd_q, rstd_k; /* q and k before their norm [N,(H+G)K], [N,H], [N,G]; or none */
+    gf_tensor raw, rstd_q, rstd_k; /* q and k before their norm [N,(H+G)K], [N,H], [N,G] (norms
+                                      over all heads: [N], [N]); or none */
     gf_tensor o, lse;              /* [N,HK], [N,H] */
     gf_tensor x2, rstd2;           /* [N,D] f32, [N] */
     gf_tensor gate_up;             /* [N,2F] */
+    gf_tensor out1, out2; /* attention's and MLP's outputs before their norm [N,D]; or none */
+    gf_tensor rstd_out1, rstd_out2; /* [N], or none */
     gf_kept kept_qkv, kept_o, kept_gate_up, kept_down;
 } gf_saved;
 

@@ -82,6 +82,32 @@ static void yarn_frequencies(float *inv, const gf_rope_spec *r)
     }
 }
 
+/* Phi-3: every frequency has a divisor of its own, another one in long examples. */
+static void longrope_frequencies(float *inv, const gf_rope_spec *r, int64_t length)
+{
+    const float *divisor = length > r->original_max ? r->long_factor : r->short_factor;
+    for (int64_t i = 0; i < r->rotary / 2; i++)
+        inv[i] = 1.0F / (divisor[i] * power(r->theta, i, r->rotary));
+}
+
+static double longrope_attention(const gf_rope_spec *r)
+{
+    if (r->attention_factor > 0)
+        return r->attention_factor;
+    return r->factor <= 1 ? 1 : sqrt(1 + log(r->factor) / log((double)r->original_max));
+}
+
+bool gf_rope_by_length(const gf_rope_spec *r)
+{
+    return r->type == GF_ROPE_DYNAMIC || r->type == GF_ROPE_LONGROPE;
+}
+
+bool gf_rope_turns_anew(const gf_rope_spec *r, int64_t before, int64_t after)
+{
+    return r->type == GF_ROPE_LONGROPE && before > 0 &&
+           (before > r->original_max) != (after > r->original_max);
+}
+
 static double yarn_growth(double factor, double mscale)
 {
     return factor <= 1 ? 1 : 0.1 * mscale * log(factor) + 1; /* 0.1: the paper's fit */
@@ -106,6 +132,9 @@ double gf_rope_frequencies(float *inv_freq, const gf_rope_spec *r, int64_t lengt
     case GF_ROPE_DYNAMIC:
         plain_frequencies(inv_freq, dynamic_theta(r, length), r->rotary);
         return 1;
+    case GF_ROPE_LONGROPE:
+        longrope_frequencies(inv_freq, r, length);
+        return longrope_attention(r);
     case GF_ROPE_DEFAULT:
     case GF_ROPE_LINEAR:
     case GF_ROPE_LLAMA3:

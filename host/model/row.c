@@ -12,28 +12,31 @@ void gf_row_start(gf_model *m)
     m->row.predicted = 0;
 }
 
-/* cos and sin of a span. A row's first span begins with the positions that the last row's did, and
- * the others (which are no longer) copy them from there: what is computed is a few new positions.
- * Where angles depend on the length, all are. */
-static void turn_span(gf_model *m, int64_t start, int64_t count, int64_t first, int64_t length)
+/* cos and sin of a span by RoPE number i. A row's first span begins with the positions that the
+ * last row's did, and the others (which are no longer) copy them from there: what is computed is a
+ * few new positions. Where angles depend on the length, all are. */
+static void turn_span(gf_model *m, int i, int64_t start, int64_t count, int64_t first,
+                      int64_t length)
 {
     gf_row *r = &m->row;
-    const gf_rope_spec *rope = &m->cfg->rope;
+    const gf_rope_spec *rope = &m->cfg->rope[i];
+    float *cos = r->host.cos[i], *sin = r->host.sin[i];
+    int64_t *turned = &r->turned[i];
     const int64_t C = rope->rotary / 2;
-    const bool common = first == 0 && rope->type != GF_ROPE_DYNAMIC;
-    int64_t have = common ? (r->turned < count ? r->turned : count) : 0;
+    const bool common = first == 0 && !gf_rope_by_length(rope);
+    int64_t have = common ? (*turned < count ? *turned : count) : 0;
     if (start > 0 && have > start)
         have = start;
     if (start > 0 && have > 0) {
-        memcpy(r->host.cos + start * C, r->host.cos, (size_t)(have * C) * sizeof(float));
-        memcpy(r->host.sin + start * C, r->host.sin, (size_t)(have * C) * sizeof(float));
+        memcpy(cos + start * C, cos, (size_t)(have * C) * sizeof(float));
+        memcpy(sin + start * C, sin, (size_t)(have * C) * sizeof(float));
     }
-    gf_rope_table(r->host.cos + (start + have) * C, r->host.sin + (start + have) * C, rope,
-                  first + have, count - have, length);
+    gf_rope_table(cos + (start + have) * C, sin + (start + have) * C, rope, first + have,
+                  count - have, length);
     if (start == 0)
-        r->turned = common ? (r->turned > count ? r->turned : count) : 0;
-    else if (r->turned > start)
-        r->turned = start;
+        *turned = common ? (*turned > count ? *turned : count) : 0;
+    else if (*turned > start)
+        *turned = start;
 }
 
 /* One span of `count` tokens that stand at positions from `first` of an example of `length`. */
@@ -44,7 +47,8 @@ static void add_span(gf_model *m, const int32_t *ids, int64_t count, int64_t fir
     const int64_t start = r->spans.tokens;
     assert(start + count <= r->capacity && r->spans.count < r->max_spans);
     memcpy(r->host.ids + start, ids, (size_t)count * sizeof *ids);
-    turn_span(m, start, count, first, length);
+    for (int i = 0; i < m->cfg->ropes; i++)
+        turn_span(m, i, start, count, first, length);
     r->span[r->spans.count++] = (gf_span){.start = start,
                                           .len = count,
                                           .kv_start = first ? 0 : start,
@@ -74,14 +78,17 @@ void gf_row_ask(gf_model *m)
 }
 
 /* Filler up to the row's bucket: -1 and 0, what the ops know it by. */
-static void pad(gf_row *r, int64_t C)
+static void pad(gf_row *r, const gf_config *c)
 {
-    if (r->turned > r->spans.tokens && r->n > r->spans.tokens)
-        r->turned = r->spans.tokens;
+    for (int rope = 0; rope < c->ropes; rope++) {
+        const int64_t C = c->rope[rope].rotary / 2;
+        if (r->turned[rope] > r->spans.tokens && r->n > r->spans.tokens)
+            r->turned[rope] = r->spans.tokens;
+        for (int64_t i = r->spans.tokens * C; i < r->n * C; i++)
+            r->host.cos[rope][i] = r->host.sin[rope][i] = 0.0f;
+    }
     for (int64_t i = r->spans.tokens; i < r->n; i++)
         r->host.ids[i] = -1;
-    for (int64_t i = r->spans.tokens * C; i < r->n * C; i++)
-        r->host.cos[i] = r->host.sin[i] = 0.0f;
     for (int64_t i = r->predicted; i < r->m; i++)
         r->host.index[i] = r->host.label[i] = -1;
 }
@@ -109,10 +116,12 @@ gf_status gf_row_ready(gf_model *m)
     }
     if (be->dry) /* the shape is all that counts */
         return GF_OK;
-    pad(r, m->cfg->rope.rotary / 2);
+    pad(r, m->cfg);
     TRY(gf_upload(be, gf_rows(r->ids, 0, r->n), r->host.ids));
-    TRY(gf_upload(be, gf_rows(r->cos, 0, r->n), r->host.cos));
-    TRY(gf_upload(be, gf_rows(r->sin, 0, r->n), r->host.sin));
+    for (int i = 0; i < m->cfg->ropes; i++) {
+        TRY(gf_upload(be, gf_rows(r->cos[i], 0, r->n), r->host.cos[i]));
+        TRY(gf_upload(be, gf_rows(r->sin[i], 0, r->n), r->host.sin[i]));
+    }
     TRY(gf_upload(be, gf_rows(r->index, 0, r->m), r->host.index));
     TRY(gf_upload(be, gf_rows(r->label, 0, r->m), r->host.label));
     return gf_row_bind(be, &r->spans, r->n, m->opt.dropout.epoch);

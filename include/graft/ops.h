@@ -137,6 +137,7 @@ typedef struct {
     X(xent) \
     X(count_losses) \
     X(scatter_rows) \
+    X(add_rows) \
     X(rmsnorm_bwd) \
     X(dora_bwd) \
     X(group_linear_bwd) \
@@ -154,11 +155,13 @@ typedef struct {
  *   y [N,D] out f32   ids [N] i32 (checked < V by the caller)   table [V,D] any storage type */
 GF_OP(embed_fwd, gf_tensor y, gf_tensor ids, gf_tensor table, float scale);
 
-/* RMSNorm.  r = 1 / sqrt(mean_d x^2 + eps),   y = x * r * (w + offset)
+/* RMSNorm.  r = 1 / sqrt(mean_d x^2 + eps),   y = x * r * (w + offset) (+ residual)
  *   y [N,D] out f32|bf16, may be x itself      rstd [N] out f32      x [N,D] f32|bf16   w [D] f32
+ *   residual [N,D] f32 or none; may be y
  * Per head: y, x [N,H,K], rstd [N,H], w [K].  offset is 1 for Gemma, else 0.
  * Source: Zhang and Sennrich 2019, eq. 4. */
-GF_OP(rmsnorm_fwd, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor w, float eps, float offset);
+GF_OP(rmsnorm_fwd, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor residual, gf_tensor w,
+      float eps, float offset);
 
 /* To the input only, the weight is frozen.
  *   h = x * r,  g = dy * (w + offset),   dx = into + r * (g - h * mean_d(g * h))
@@ -245,6 +248,9 @@ GF_OP(gather_rows, gf_tensor y, gf_tensor x, gf_tensor index);
 /* y = 0, then y[index[i],:] = x[i,:] unless index[i] is -1; the other indices rise.
  *   y [N,D] f32   x [M,D] f32|bf16   index [M] i32 */
 GF_OP(scatter_rows, gf_tensor y, gf_tensor x, gf_tensor index);
+
+/* y += x     y [N,D] f32   x [N,D] f32|bf16 */
+GF_OP(add_rows, gf_tensor y, gf_tensor x);
 
 /* Cross-entropy with its gradient, row by row, over a chunk of tokens.
  *   z = cap * tanh(logits / cap) if cap > 0, else logits

@@ -87,21 +87,22 @@ static unsigned heads_of(gf_tensor x)
     return x.rank == 3 ? (unsigned)x.dim[1] : 1;
 }
 
-gf_status gf_cuda_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor x, gf_tensor w,
-                              float eps, float offset)
+gf_status gf_cuda_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_tensor x,
+                              gf_tensor residual, gf_tensor w, float eps, float offset)
 {
-    const gf_tensor typed[] = {y, x}, all[] = {y, x, w};
+    const gf_tensor typed[] = {y, x}, all[] = {y, x, residual, w};
     const char *name = all_are(GF_F32, 2, typed)                 ? "rmsnorm_fwd_f32"
                        : all_are(GF_BF16, 2, typed)              ? "rmsnorm_fwd_bf16"
                        : y.dtype == GF_BF16 && x.dtype == GF_F32 ? "rmsnorm_fwd_bf16_f32"
+                       : y.dtype == GF_F32 && x.dtype == GF_BF16 ? "rmsnorm_fwd_f32_bf16"
                                                                  : "rmsnorm_fwd_mixed";
     unsigned heads = heads_of(x), rows = (unsigned)x.dim[0] * heads;
     int width = (int)x.dim[x.rank - 1];
     float inverse = 1.0f / (float)width;
     int wide = width % 4 == 0 && all_aligned(4, COUNT(all), all);
-    gf_arg to = gf_arg_of(y), r = gf_arg_of(rstd), from = gf_arg_of(x);
+    gf_arg to = gf_arg_of(y), r = gf_arg_of(rstd), from = gf_arg_of(x), more = gf_arg_of(residual);
     const shape s = norm_shape(rows, width, 1024);
-    return GF_LAUNCH(be, "rmsnorm", name, s.grid, s.block, 0, &to, &r, &from, &w.data, &rows,
+    return GF_LAUNCH(be, "rmsnorm", name, s.grid, s.block, 0, &to, &r, &from, &more, &w.data, &rows,
                      &heads, &width, &wide, &eps, &offset, &inverse);
 }
 
@@ -114,6 +115,8 @@ gf_status gf_cuda_rmsnorm_bwd(gf_backend *be, gf_tensor dx, gf_tensor rounded, g
                        : all_are(GF_BF16, 3, typed) ? "rmsnorm_bwd_bf16"
                        : dx.dtype == GF_F32 && dy.dtype == GF_BF16 && x.dtype == GF_F32
                            ? "rmsnorm_bwd_f32_bf16_f32"
+                       : dx.dtype == GF_BF16 && dy.dtype == GF_F32 && x.dtype == GF_BF16
+                           ? "rmsnorm_bwd_bf16_f32_bf16"
                            : "rmsnorm_bwd_mixed";
     unsigned heads = heads_of(x), rows = (unsigned)x.dim[0] * heads;
     int width = (int)x.dim[x.rank - 1];
@@ -217,6 +220,16 @@ gf_status gf_cuda_scatter_rows(gf_backend *be, gf_tensor y, gf_tensor x, gf_tens
 {
     TRY(gf_cuda_zero(be, y));
     return copy(be, x.dtype == GF_F32 ? "scatter_rows_f32" : "scatter_rows_bf16", y, x, index);
+}
+
+gf_status gf_cuda_add_rows(gf_backend *be, gf_tensor y, gf_tensor x)
+{
+    int64_t rows = y.dim[0];
+    int width = (int)gf_width(y), wide = gf_arg_aligned(y, 4) && gf_arg_aligned(x, 4);
+    gf_arg to = gf_arg_of(y), from = gf_arg_of(x);
+    const shape s = teams(rows, threads_for(divide_up(width, 4), BLOCK));
+    return GF_LAUNCH(be, "rows", x.dtype == GF_F32 ? "add_rows_f32" : "add_rows_bf16", s.grid,
+                     s.block, 0, &to, &from, &rows, &width, &wide);
 }
 
 gf_status gf_cuda_zero(gf_backend *be, gf_tensor x)

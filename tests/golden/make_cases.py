@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Makes tests/golden/cases: tiny random models with what PyTorch, transformers and PEFT compute for them
-in fp32 on a CPU. Made with torch 2.15.0, transformers 5.23.0, peft 0.21.2.
+in fp32 on a CPU. Made with torch 2.15.0, transformers 5.23.0, peft 0.21.2, gguf 0.19.0.
 
     python3 tests/golden/make_cases.py tests/golden/cases [CASE...]
 
 A case holds model/ (bf16 weights), adapter-init/ (A and B not zero), adapter-trained/ (after 12 steps of
 AdamW on the two examples of tokens.jsonl as one batch, cosine schedule, 2 warm-up steps, clipping at 1),
 expected.json (losses, gradient norms, rates) and expected.safetensors (logits; gradients of step 0 before
-clipping; weights of layer 0 merged in fp32)."""
+clipping; weights of layer 0 merged in fp32). Families that have no other GGUF in the tests get model.gguf,
+with the same bf16 weights."""
 import json
 import math
 import os
@@ -17,14 +18,25 @@ import sys
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
-from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM)
+import gguf
+import gguf_model
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GemmaConfig,
+                          GemmaForCausalLM, GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM,
+                          MistralConfig, MistralForCausalLM, Olmo2Config, Olmo2ForCausalLM, Phi3Config,
+                          Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+                          SmolLM3Config, SmolLM3ForCausalLM)
 
-V, T, STEPS, WARMUP = 97, 24, 12, 2
+T, STEPS, WARMUP = 24, 12, 2
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-SHAPE = dict(vocab_size=V, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+SHAPE = dict(vocab_size=97, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
              num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
              initializer_range=0.1, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+TINY = SHAPE | dict(vocab_size=61, hidden_size=32, intermediate_size=40, num_attention_heads=4)
+PHI = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+# Half of a head of 8 rotates; 24 tokens are more than the 16 of the short factors.
+LONGROPE = dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.5,
+                original_max_position_embeddings=16, short_factor=[1.0, 1.3], long_factor=[1.5, 4.0])
+LAYERS = ["sliding_attention", "full_attention"]
 LLAMA3 = dict(rope_type="llama3", rope_theta=500000.0, factor=8.0, low_freq_factor=1.0,
               high_freq_factor=4.0, original_max_position_embeddings=16)
 CASES = {
@@ -46,6 +58,30 @@ CASES = {
     "qwen3-qknorm": (Qwen3ForCausalLM,
                      Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=False),
                      LoraConfig(r=4, lora_alpha=8, target_modules=ALL), 1e-3, 0.0),
+    "gemma-plain": (GemmaForCausalLM, GemmaConfig(**TINY | dict(num_key_value_heads=1), head_dim=16),
+                    LoraConfig(r=2, lora_alpha=4, target_modules=ALL), 1e-3, 0.0),
+    "gemma2-softcap": (Gemma2ForCausalLM,
+                       Gemma2Config(**TINY, head_dim=16, query_pre_attn_scalar=16, sliding_window=7,
+                                    layer_types=LAYERS, attn_logit_softcapping=2.0,
+                                    final_logit_softcapping=5.0),
+                       LoraConfig(r=2, lora_alpha=4, target_modules=ALL), 1e-3, 0.0),
+    "gemma3-qknorm": (Gemma3ForCausalLM,
+                      Gemma3TextConfig(**TINY, head_dim=16, query_pre_attn_scalar=16, sliding_window=7,
+                                       layer_types=LAYERS),
+                      LoraConfig(r=2, lora_alpha=4, target_modules=ALL), 1e-3, 0.0),
+    "phi3-longrope": (Phi3ForCausalLM,
+                      Phi3Config(**TINY, original_max_position_embeddings=16, rope_parameters=LONGROPE,
+                                 tie_word_embeddings=True),
+                      LoraConfig(r=2, lora_alpha=4, target_modules=PHI), 1e-3, 0.0),
+    "smollm3-nope": (SmolLM3ForCausalLM, SmolLM3Config(**TINY | dict(num_hidden_layers=5)),
+                     LoraConfig(r=2, lora_alpha=4, target_modules=ALL), 1e-3, 0.0),
+    "granite-multipliers": (GraniteForCausalLM,
+                            GraniteConfig(**TINY, tie_word_embeddings=True, embedding_multiplier=12.0,
+                                          residual_multiplier=0.22, attention_multiplier=0.125,
+                                          logits_scaling=6.0),
+                            LoraConfig(r=2, lora_alpha=4, target_modules=ALL), 1e-3, 0.0),
+    "olmo2-postnorm": (Olmo2ForCausalLM, Olmo2Config(**TINY, tie_word_embeddings=False),
+                       LoraConfig(r=2, lora_alpha=4, target_modules=ALL), 1e-3, 0.0),
 }
 
 
@@ -54,7 +90,7 @@ def randomise(model):
     with torch.no_grad():
         for name, p in model.named_parameters():
             if "norm" in name:
-                p.copy_(1 + 0.2 * torch.randn_like(p))
+                p.copy_((0 if "Gemma" in type(model).__name__ else 1) + 0.2 * torch.randn_like(p))
             elif name.endswith("bias"):
                 p.copy_(0.1 * torch.randn_like(p))
 
@@ -65,6 +101,7 @@ def trainable(model):
 
 def make(name, out):
     cls, config, lora, lr, decay = CASES[name]
+    V = config.vocab_size
     torch.manual_seed(4321)
     dir_ = os.path.join(out, name)
     shutil.rmtree(dir_, ignore_errors=True)
@@ -72,6 +109,9 @@ def make(name, out):
     base = cls(config)
     randomise(base)
     base.to(torch.bfloat16).save_pretrained(os.path.join(dir_, "model"))
+    if V == TINY["vocab_size"]:
+        gguf_model.write(os.path.join(dir_, "model.gguf"), config.model_type, base,
+                         gguf.GGMLQuantizationType.BF16)
 
     def fresh():
         return cls.from_pretrained(os.path.join(dir_, "model"), dtype=torch.float32,

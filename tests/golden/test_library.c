@@ -1,6 +1,7 @@
 /* test_library.c - logits and every gradient of the reference cases, through the library. */
 #include "support/golden.h"
 
+#include "base/file.h"
 #include "model/model.h"
 
 #include <criterion/criterion.h>
@@ -32,11 +33,11 @@ static char *in(const fixture *f, const char *name)
     return gf_format(NULL, "%s/%s", f->dir, name);
 }
 
-static void open_case(fixture *f, char *dir, const char *adapter, gf_use use)
+static void open_case(fixture *f, char *dir, const char *base, const char *adapter, gf_use use)
 {
     gf_err err = {0};
     *f = (fixture){.dir = dir};
-    char *model = in(f, "model"), *expected = in(f, "expected.safetensors");
+    char *model = in(f, base), *expected = in(f, "expected.safetensors");
     cr_assert_eq(gf_files_open(&f->files, model, &err), GF_OK, "%s", err.text);
     cr_assert_eq(gf_safetensors_open(&f->expected, expected, &err), GF_OK, "%s", err.text);
     cr_assert_eq(gf_backend_open_cpu(&f->be, 2, "auto", &err), GF_OK, "%s", err.text);
@@ -94,20 +95,24 @@ static float *all_logits(fixture *f)
     const gf_spans row = {.tokens = N};
     const gf_dropout none = {0};
     cr_assert_eq(gf_rmsnorm_fwd(&f->be, n, gf_view(rstd, GF_F32, "rstd", N, 0, 0),
-                                gf_rows(m->x, 0, N), m->norm, m->cfg->eps, m->cfg->norm_offset),
+                                gf_rows(m->x, 0, N), gf_none, m->norm, m->cfg->stream_eps,
+                                m->cfg->norm_offset),
                  GF_OK);
     cr_assert_eq(gf_group_linear_fwd(&f->be, gf_view(logits, GF_F32, "logits", N, V, 0), gf_none, n,
                                      gf_none, &m->head, &row, none),
                  GF_OK);
+    const float cap = m->cfg->logits_cap;
+    for (int64_t i = 0; i < N * V && cap > 0; i++)
+        logits[i] = cap * tanhf(logits[i] / cap);
     free(normed);
     free(rstd);
     return logits;
 }
 
-static void check_logits(char *dir, const char *adapter, const char *name)
+static void check_logits(char *dir, const char *base, const char *adapter, const char *name)
 {
     fixture f;
-    open_case(&f, dir, adapter, GF_USE_EVAL);
+    open_case(&f, dir, base, adapter, GF_USE_EVAL);
     run_row(&f, false);
     int64_t n;
     float *want = golden_tensor(&f.expected, name, &n), *got = all_logits(&f);
@@ -122,7 +127,7 @@ static void check_logits(char *dir, const char *adapter, const char *name)
 static void check_gradients(char *dir)
 {
     fixture f;
-    open_case(&f, dir, "adapter-init", GF_USE_TRAIN);
+    open_case(&f, dir, "model", "adapter-init", GF_USE_TRAIN);
     run_row(&f, true);
     cr_assert_eq(((const int64_t *)f.model.sums.data)[GF_SUM_NONFINITE], 0);
     const int64_t *grad = f.model.grad.data;
@@ -151,10 +156,26 @@ Test(library, logits)
     if (!dir)
         cr_skip_test("no reference cases");
     for (int i = 0; dir; dir = golden_case(++i)) {
-        check_logits(gf_strdup(dir, NULL), NULL, "base_logits");
-        check_logits(gf_strdup(dir, NULL), "adapter-init", "lora_logits");
-        check_logits(dir, "adapter-trained", "trained_logits");
+        check_logits(gf_strdup(dir, NULL), "model", NULL, "base_logits");
+        check_logits(gf_strdup(dir, NULL), "model", "adapter-init", "lora_logits");
+        check_logits(dir, "model", "adapter-trained", "trained_logits");
     }
+}
+
+/* The same weights as llama.cpp's converter stores them. */
+Test(library, gguf)
+{
+    int files = 0;
+    char *dir = golden_case(0);
+    for (int i = 0; dir; dir = golden_case(++i)) {
+        char *path = gf_format(NULL, "%s/model.gguf", dir);
+        files += gf_file_exists(path);
+        if (gf_file_exists(path))
+            check_logits(gf_strdup(dir, NULL), "model.gguf", NULL, "base_logits");
+        free(path);
+        free(dir);
+    }
+    cr_assert_eq(files, 7, "one of each family that make_cases.py makes one for");
 }
 
 Test(library, gradients)

@@ -92,7 +92,7 @@ Test(rmsnorm, formula)
         for (int i = 0; i < CASES; i++) {
             norm_set s = make_set(&cases[i], i);
             const float off = cases[i].offset;
-            OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, off));
+            OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, gf_none, s.w.t, EPS, off));
             OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, gf_none, s.dy.t, s.into.t, s.x.t, s.w.t,
                                      s.rstd.t, off));
             for (int64_t t = 0; t < cases[i].n; t++)
@@ -118,14 +118,14 @@ Test(rmsnorm, rows_alone)
             single.n = 1;
             op_tensor y = make(&single, single.y, "y", 0), dx = make(&single, GF_F32, "dx", 0);
             const float off = single.offset;
-            OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, off));
+            OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, gf_none, s.w.t, EPS, off));
             OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, gf_none, s.dy.t, gf_none, s.x.t, s.w.t,
                                      s.rstd.t, off));
             for (int64_t t = 0; t < cases[i].n; t++) {
                 op_tensor x = op_copy(gf_rows(s.x.t, t, 1), 0),
                           dy = op_copy(gf_rows(s.dy.t, t, 1), 0);
                 op_tensor rstd = op_copy(gf_rows(s.rstd.t, t, 1), 0);
-                OP_OK(one, gf_rmsnorm_fwd(&one, y.t, rstd.t, x.t, s.w.t, EPS, off));
+                OP_OK(one, gf_rmsnorm_fwd(&one, y.t, rstd.t, x.t, gf_none, s.w.t, EPS, off));
                 OP_OK(one, gf_rmsnorm_bwd(&one, dx.t, gf_none, gf_none, dy.t, gf_none, x.t, s.w.t,
                                           rstd.t, off));
                 cr_assert(op_same_row(y.t, 0, s.y.t, t) && op_same_row(dx.t, 0, s.dx.t, t) &&
@@ -153,7 +153,7 @@ Test(rmsnorm, rounded_copy)
         op_tensor dx = op_make(GF_F32, "dx", s.x.t.dim[0], s.x.t.dim[1], 0, 3),
                   half = op_make(GF_BF16, "rounded", s.x.t.dim[0], s.x.t.dim[1], 0, 5);
         cr_assert_eq(s.x.t.rank, 2);
-        OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, 0));
+        OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, gf_none, s.w.t, EPS, 0));
         OP_OK(be, gf_rmsnorm_bwd(&be, dx.t, half.t, gf_none, s.dy.t, s.into.t, s.x.t, s.w.t,
                                  s.rstd.t, 0));
         for (int64_t t = 0; t < dx.t.dim[0]; t++)
@@ -167,6 +167,32 @@ Test(rmsnorm, rounded_copy)
     }
 }
 
+/* With a residual: the sum of it and of what comes without, rounded once more; in its place too. */
+Test(rmsnorm, residual)
+{
+    gf_backend be;
+    EACH_ISA(be, 2)
+    {
+        for (int i = 0; i < CASES; i++) {
+            norm_case c = cases[i];
+            c.y = GF_F32;
+            norm_set s = make_set(&c, i);
+            op_tensor y = make(&c, GF_F32, "y", 0), on_it = op_copy(s.into.t, 2);
+            OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, gf_none, s.w.t, EPS, c.offset));
+            OP_OK(be, gf_rmsnorm_fwd(&be, y.t, s.rstd.t, s.x.t, s.into.t, s.w.t, EPS, c.offset));
+            OP_OK(be, gf_rmsnorm_fwd(&be, on_it.t, s.rstd.t, s.x.t, on_it.t, s.w.t, EPS, c.offset));
+            for (int64_t t = 0; t < c.n; t++)
+                for (int64_t j = 0; j < gf_width(y.t); j++)
+                    cr_assert_eq((float)op_get(y.t, t, j),
+                                 (float)op_get(s.into.t, t, j) + (float)op_get(s.y.t, t, j));
+            cr_assert(op_same(on_it.t, y.t));
+            op_free(&y);
+            op_free(&on_it);
+            free_set(&s);
+        }
+    }
+}
+
 /* In place: y on x, dx on dy, dx on into. */
 Test(rmsnorm, in_place)
 {
@@ -175,8 +201,8 @@ Test(rmsnorm, in_place)
     {
         norm_set s = make_set(&cases[0], 1);
         op_tensor y = op_copy(s.x.t, 2), on_dy = op_copy(s.dy.t, 2), on_into = op_copy(s.into.t, 2);
-        OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, 0));
-        OP_OK(be, gf_rmsnorm_fwd(&be, y.t, s.rstd.t, y.t, s.w.t, EPS, 0));
+        OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, gf_none, s.w.t, EPS, 0));
+        OP_OK(be, gf_rmsnorm_fwd(&be, y.t, s.rstd.t, y.t, gf_none, s.w.t, EPS, 0));
         cr_assert(op_same(y.t, s.y.t));
         OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, gf_none, s.dy.t, s.into.t, s.x.t, s.w.t,
                                  s.rstd.t, 0));
@@ -200,7 +226,7 @@ Test(rmsnorm, derivative)
     {
         const norm_case c = {GF_F32, GF_F32, 1, 0, 24, 1.0f};
         norm_set s = make_set(&c, 9);
-        OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, s.w.t, EPS, 1));
+        OP_OK(be, gf_rmsnorm_fwd(&be, s.y.t, s.rstd.t, s.x.t, gf_none, s.w.t, EPS, 1));
         OP_OK(be, gf_rmsnorm_bwd(&be, s.dx.t, gf_none, gf_none, s.dy.t, gf_none, s.x.t, s.w.t,
                                  s.rstd.t, 1));
         for (int64_t i = 0; i < c.width; i++) {
@@ -230,15 +256,15 @@ Test(rmsnorm, refusals)
     const gf_tensor x = gf_view(NULL, GF_F32, "x", 2, 128, 0),
                     r = gf_view(NULL, GF_F32, "r", 2, 0, 0);
     gf_tensor w = gf_view(NULL, GF_BF16, "w", 64, 0, 0);
-    OP_REFUSED(be, gf_rmsnorm_fwd(&be, x, r, x, w, EPS, 0),
+    OP_REFUSED(be, gf_rmsnorm_fwd(&be, x, r, x, gf_none, w, EPS, 0),
                "rmsnorm_fwd: w is bf16 [64], want f32 [128]");
     w = gf_view(NULL, GF_F32, "w", 128, 0, 0);
-    OP_REFUSED(be, gf_rmsnorm_fwd(&be, x, x, x, w, EPS, 0),
+    OP_REFUSED(be, gf_rmsnorm_fwd(&be, x, x, x, gf_none, w, EPS, 0),
                "rmsnorm_fwd: rstd is f32 [2,128], want f32 [2]");
     OP_REFUSED(be, gf_rmsnorm_bwd(&be, x, gf_none, gf_none, gf_none, gf_none, x, w, r, 0),
                "rmsnorm_bwd: dy is missing, want f32|bf16 [2,128]");
     gf_tensor tight = x;
     tight.stride = 100;
-    OP_REFUSED(be, gf_rmsnorm_fwd(&be, tight, r, x, w, EPS, 0),
+    OP_REFUSED(be, gf_rmsnorm_fwd(&be, tight, r, x, gf_none, w, EPS, 0),
                "rmsnorm_fwd: y has stride 100, want at least 128");
 }

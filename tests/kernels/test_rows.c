@@ -93,6 +93,28 @@ Test(rows, zero)
     }
 }
 
+/* One rounding, of the sum in f32; odd widths and gaps. */
+Test(rows, add)
+{
+    gf_backend be;
+    EACH_ISA(be, 3)
+    {
+        for (int k = 0; k < 2; k++) {
+            op_tensor y = op_make(GF_F32, "y", 700, 37, 0, 3);
+            op_tensor x = op_make(k ? GF_BF16 : GF_F32, "x", 700, 37, 0, 1);
+            op_tensor old = op_make(GF_F32, "old", 700, 37, 0, 0);
+            op_fill(x.t, 1, 5.0), op_fill(y.t, 2, 5.0), op_fill(old.t, 2, 5.0);
+            OP_OK(be, gf_add_rows(&be, y.t, x.t));
+            for (int64_t t = 0; t < 700; t++)
+                for (int64_t i = 0; i < 37; i++)
+                    cr_assert_eq((float)op_get(y.t, t, i),
+                                 (float)op_get(old.t, t, i) + (float)op_get(x.t, t, i));
+            cr_assert(op_guard_whole(&y));
+            op_free(&x), op_free(&y), op_free(&old);
+        }
+    }
+}
+
 /* Index -1 is filler: zeros when gathered, left alone when scattered. */
 Test(rows, filler)
 {

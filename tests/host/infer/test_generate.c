@@ -144,7 +144,7 @@ Test(generate, keys_of_a_longer_text_are_not_reused)
     const gf_generate_options keep = {.max_new_tokens = 1, .seen = seen};
     const gf_generate_options fresh = {.max_new_tokens = 1};
     open_net(&n, 32);
-    gf_rope_spec *rope = &n.files.config.rope;
+    gf_rope_spec *rope = &n.files.config.rope[0];
     rope->type = GF_ROPE_DYNAMIC;
     rope->factor = 2;
     rope->max_position = PROMPT + 2;

@@ -35,8 +35,8 @@ Test(adapter, all_linear_is_every_layer)
         cr_skip_test("no reference cases");
     gf_peft_config c = regex("all-linear");
     cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_OK, "%s", err.text);
-    cr_assert_eq(ad.count, f.config.L * GF_LINEARS);
-    cr_assert_eq(ad.config.targets, GF_LINEARS);
+    cr_assert_eq(ad.count, f.config.L * (GF_DOWN + 1));
+    cr_assert_eq(ad.config.targets, GF_DOWN + 1);
     for (int i = 0; i < ad.count; i++)
         cr_assert_float_eq(ad.lora[i].scale, 2.0, 0);
     gf_adapter_free(&ad);

@@ -53,7 +53,7 @@ Test(config, class_defaults)
                       c.window[0] == cases[i].window,
                   "%s", cases[i].text);
         cr_expect_eq(c.eps, 1e-6F);
-        cr_expect_eq(c.rope.theta, 1e4);
+        cr_expect_eq(c.rope[0].theta, 1e4);
         cr_expect(!c.tied);
         cr_expect_eq(c.dtype, GF_DTYPES);
         cr_expect_eq(c.attention_bias, i == 2);
@@ -123,15 +123,16 @@ Test(config, rope_old_and_new_spelling)
     };
     for (int i = 0; i < 2; i++) {
         gf_config c = good(same[i]);
-        cr_expect_eq(c.rope.type, GF_ROPE_LLAMA3);
-        cr_expect(c.rope.theta == 5e5 && c.rope.factor == 8 && c.rope.original_max == 8192);
+        cr_expect_eq(c.rope[0].type, GF_ROPE_LLAMA3);
+        cr_expect(c.rope[0].theta == 5e5 && c.rope[0].factor == 8 &&
+                  c.rope[0].original_max == 8192);
         gf_config_free(&c);
     }
     gf_config c = good("{\"model_type\":\"qwen2\",\"max_position_embeddings\":131072,"
                        "\"rope_scaling\":{\"type\":\"yarn\",\"factor\":null,\"beta_fast\":null,"
                        "\"original_max_position_embeddings\":32768}}");
-    cr_expect(c.rope.type == GF_ROPE_YARN && c.rope.factor == 4 && c.rope.beta_fast == 32 &&
-              c.rope.beta_slow == 1 && c.rope.truncate);
+    cr_expect(c.rope[0].type == GF_ROPE_YARN && c.rope[0].factor == 4 &&
+              c.rope[0].beta_fast == 32 && c.rope[0].beta_slow == 1 && c.rope[0].truncate);
     gf_config_free(&c);
 }
 
@@ -230,8 +231,8 @@ static void expect_same(const gf_config *a, const gf_config *b)
     cr_expect(a->bos == b->bos && a->pad == b->pad && a->eos_count == b->eos_count);
     cr_expect_arr_eq(a->eos, b->eos, sizeof a->eos[0] * (size_t)a->eos_count);
     cr_expect_arr_eq(a->window, b->window, sizeof a->window[0] * (size_t)a->L);
-    cr_expect(a->rope.type == b->rope.type && a->rope.theta == b->rope.theta &&
-              a->rope.factor == b->rope.factor);
+    cr_expect(a->rope[0].type == b->rope[0].type && a->rope[0].theta == b->rope[0].theta &&
+              a->rope[0].factor == b->rope[0].factor);
 }
 
 Test(config, written_config_reads_back)
@@ -281,18 +282,18 @@ Test(config, llama3_from_divisors)
         float a[64], b[64], d[64];
         gf_rope_frequencies(a, &plain, 0);
         gf_rope_frequencies(b, &scaled, 0);
-        c.rope = plain;
+        c.rope[0] = plain;
         c.K = cases[i].K;
-        c.rope.divisor = calloc((size_t)c.K / 2, sizeof(float));
+        c.rope[0].divisor = calloc((size_t)c.K / 2, sizeof(float));
         for (int64_t j = 0; j < c.K / 2; j++)
-            c.rope.divisor[j] = a[j] / b[j];
+            c.rope[0].divisor[j] = a[j] / b[j];
         gf_config again = write_and_read(&c);
-        cr_expect_eq(again.rope.type, cases[i].factor > 1 ? GF_ROPE_LLAMA3 : GF_ROPE_DEFAULT);
-        gf_rope_frequencies(d, &again.rope, 0);
+        cr_expect_eq(again.rope[0].type, cases[i].factor > 1 ? GF_ROPE_LLAMA3 : GF_ROPE_DEFAULT);
+        gf_rope_frequencies(d, &again.rope[0], 0);
         for (int64_t j = 0; j < c.K / 2; j++)
             cr_expect(fabsf(d[j] - b[j]) <= 1e-5F * b[j], "case %zu, %lld: %g for %g", i,
                       (long long)j, (double)d[j], (double)b[j]);
-        c.rope.divisor[1] = 1.7F; /* no llama3 divides a high frequency and not the lower ones */
+        c.rope[0].divisor[1] = 1.7F; /* no llama3 divides a high frequency and not the lower ones */
         gf_err err = {0};
         char *dir = made_folder();
         cr_expect_eq(gf_config_write(&c, dir, GF_F16, &err), GF_EMISSING);
@@ -330,7 +331,7 @@ Test(config, golden)
         cr_expect(c.V == 259 && c.D == 64 && c.F == 112 && c.L == 3 && c.H == 4 && c.G == 2);
         cr_expect(c.K == cases[i].K && c.window[2] == cases[i].window && c.tied == cases[i].tied &&
                       c.attention_bias == cases[i].bias && !c.output_bias &&
-                      c.qk_norm == cases[i].norm && c.rope.type == cases[i].rope,
+                      c.qk_norm == cases[i].norm && c.rope[0].type == cases[i].rope,
                   "%s", cases[i].name);
         cr_expect(c.dtype == GF_BF16 && c.bos == 1 && c.eos_count == 1 && c.eos[0] == 2 &&
                   c.pad == 0);

@@ -80,10 +80,38 @@ Test(cuda_rmsnorm, forward)
     for (int i = 0; i < CASES; i++) {
         const norm_case *c = &cases[i];
         const norm_set s = make_set(&p, c, (uint64_t)i);
-        TWIN_RUN(p, gf_rmsnorm_fwd(BE, T(s.y), T(s.rstd), T(s.x), T(s.w), EPS, c->offset));
+        TWIN_RUN(p, gf_rmsnorm_fwd(BE, T(s.y), T(s.rstd), T(s.x), gf_none, T(s.w), EPS, c->offset));
         const double u = roundings(c->width) * U32;
         device_near("forward", s.rstd->got.t, s.rstd->cpu.t, 0.0, u);
         device_near("forward", s.y->got.t, s.y->cpu.t, 0.0, u + of_type(c->y));
+        twin_clear(&p);
+    }
+    twin_close(&p);
+}
+
+/* The residual is added to what comes without one, and the sum rounded once; also in its place. */
+Test(cuda_rmsnorm, residual)
+{
+    twin_pair p;
+    twin_open(&p);
+    for (int i = 0; i < CASES; i++) {
+        norm_case c = cases[i];
+        c.y = GF_F32;
+        const norm_set s = make_set(&p, &c, (uint64_t)i);
+        twin *sum = make(&p, &c, GF_F32, "sum");
+        gf_backend *be = &p.be;
+        twin_put(&p);
+        const gf_tensor x = s.x->on.t, w = s.w->on.t, r = s.rstd->on.t, old = s.into->on.t;
+        DEVICE_OK(be, gf_rmsnorm_fwd(be, s.y->on.t, r, x, gf_none, w, EPS, c.offset));
+        DEVICE_OK(be, gf_rmsnorm_fwd(be, sum->on.t, r, x, old, w, EPS, c.offset));
+        DEVICE_OK(be, gf_rmsnorm_fwd(be, old, r, x, old, w, EPS, c.offset));
+        twin_get(&p);
+        cr_assert(op_same(s.into->got.t, sum->got.t), "case %d", i);
+        for (int64_t t = 0; t < c.n; t++)
+            for (int64_t j = 0; j < gf_width(sum->got.t); j++)
+                cr_assert_eq((float)op_get(sum->got.t, t, j),
+                             (float)op_get(s.into->cpu.t, t, j) + (float)op_get(s.y->got.t, t, j),
+                             "case %d", i);
         twin_clear(&p);
     }
     twin_close(&p);
@@ -109,8 +137,8 @@ Test(cuda_rmsnorm, backward)
         const norm_case *c = &cases[i];
         const norm_set s = make_set(&p, c, (uint64_t)i);
         twin *into = i % 3 == 2 ? NULL : s.into, *rounded = i % 2 ? NULL : s.rounded;
-        OP_OK(p.cpu, gf_rmsnorm_fwd(&p.cpu, s.y->cpu.t, s.rstd->cpu.t, s.x->cpu.t, s.w->cpu.t, EPS,
-                                    c->offset));
+        OP_OK(p.cpu, gf_rmsnorm_fwd(&p.cpu, s.y->cpu.t, s.rstd->cpu.t, s.x->cpu.t, gf_none,
+                                    s.w->cpu.t, EPS, c->offset));
         TWIN_RUN(p, gf_rmsnorm_bwd(BE, T(s.dx), T(rounded), gf_none, T(s.dy), T(into), T(s.x),
                                    T(s.w), T(s.rstd), c->offset));
         const double u = roundings(c->width) * U32 * size_of(&s, (double)c->width);
@@ -135,7 +163,7 @@ Test(cuda_rmsnorm, in_place)
         twin_put(&p);
         const gf_tensor x = s.x->on.t, w = s.w->on.t, r = s.rstd->on.t, dy = s.dy->on.t;
         gf_backend *be = &p.be;
-        DEVICE_OK(be, gf_rmsnorm_fwd(be, s.y->on.t, r, x, w, EPS, c->offset));
+        DEVICE_OK(be, gf_rmsnorm_fwd(be, s.y->on.t, r, x, gf_none, w, EPS, c->offset));
         DEVICE_OK(
             be, gf_rmsnorm_bwd(be, s.dx->on.t, gf_none, gf_none, dy, s.into->on.t, x, w, r, 0.0f));
         if (c->dx == GF_F32)
@@ -147,7 +175,7 @@ Test(cuda_rmsnorm, in_place)
         if (c->dx == c->y)
             DEVICE_OK(be, gf_rmsnorm_bwd(be, dy, gf_none, gf_none, dy, old->on.t, x, w, r, 0.0f));
         if (c->x == c->y)
-            DEVICE_OK(be, gf_rmsnorm_fwd(be, x, r, x, w, EPS, c->offset));
+            DEVICE_OK(be, gf_rmsnorm_fwd(be, x, r, x, gf_none, w, EPS, c->offset));
         twin_get(&p);
         cr_assert(c->dx != GF_F32 || op_same(s.into->got.t, s.dx->got.t), "case %d: into", i);
         cr_assert(c->dx != c->y || op_same(s.dy->got.t, s.dx->got.t), "case %d: dy", i);
@@ -168,7 +196,8 @@ Test(cuda_rmsnorm, rows_alone)
         const norm_set s = make_set(&p, &c, (uint64_t)i);
         twin_put(&p);
         gf_backend *be = &p.be;
-        DEVICE_OK(be, gf_rmsnorm_fwd(be, s.y->on.t, s.rstd->on.t, s.x->on.t, s.w->on.t, EPS, 0.0f));
+        DEVICE_OK(be, gf_rmsnorm_fwd(be, s.y->on.t, s.rstd->on.t, s.x->on.t, gf_none, s.w->on.t,
+                                     EPS, 0.0f));
         DEVICE_OK(be, gf_rmsnorm_bwd(be, s.dx->on.t, s.rounded->on.t, gf_none, s.dy->on.t,
                                      s.into->on.t, s.x->on.t, s.w->on.t, s.rstd->on.t, 0.0f));
         twin_get(&p);
@@ -181,7 +210,8 @@ Test(cuda_rmsnorm, rows_alone)
         DEVICE_OK(be, gf_upload(be, one.w->on.t, s.w->cpu.t.data));
         DEVICE_OK(be, gf_upload(be, one.dy->on.t, op_row(s.dy->cpu.t, row)));
         DEVICE_OK(be, gf_upload(be, one.into->on.t, op_row(s.into->cpu.t, row)));
-        DEVICE_OK(be, gf_rmsnorm_fwd(be, one.y->on.t, one.rstd->on.t, x, one.w->on.t, EPS, 0.0f));
+        DEVICE_OK(be, gf_rmsnorm_fwd(be, one.y->on.t, one.rstd->on.t, x, gf_none, one.w->on.t, EPS,
+                                     0.0f));
         DEVICE_OK(be, gf_rmsnorm_bwd(be, one.dx->on.t, one.rounded->on.t, gf_none, one.dy->on.t,
                                      one.into->on.t, x, one.w->on.t, one.rstd->on.t, 0.0f));
         twin_get(&p);
@@ -213,11 +243,12 @@ Test(cuda_rmsnorm, not_aligned)
         for (int64_t i = 0; i < 3; i++)
             memcpy(op_row(straight->cpu.t, i), (float *)op_row(x->cpu.t, i) + 3,
                    (size_t)width * sizeof(float));
-        TWIN_RUN(p, gf_rmsnorm_fwd(BE, gf_cols(T(y), 5, width), T(r), gf_cols(T(x), 3, width), T(w),
-                                   EPS, 0.0f));
+        TWIN_RUN(p, gf_rmsnorm_fwd(BE, gf_cols(T(y), 5, width), T(r), gf_cols(T(x), 3, width),
+                                   gf_none, T(w), EPS, 0.0f));
         device_near("columns", y->got.t, y->cpu.t, 0.0, 2 * U16 + roundings(width) * U32);
         gf_backend *be = &p.be;
-        DEVICE_OK(be, gf_rmsnorm_fwd(be, z->on.t, r->on.t, straight->on.t, w->on.t, EPS, 0.0f));
+        DEVICE_OK(
+            be, gf_rmsnorm_fwd(be, z->on.t, r->on.t, straight->on.t, gf_none, w->on.t, EPS, 0.0f));
         twin_get(&p);
         cr_assert(op_same(z->got.t, gf_cols(y->got.t, 5, width)));
         twin_clear(&p);
@@ -238,7 +269,7 @@ Test(cuda_rmsnorm, not_finite)
         op_set(s.dy->cpu.t, 0, 11, bad[3 - i]);
         for (int64_t j = 0; j < gf_width(s.x->cpu.t); j++)
             op_set(s.x->cpu.t, c->n - 1, j, 0.0);
-        TWIN_RUN(p, gf_rmsnorm_fwd(BE, T(s.y), T(s.rstd), T(s.x), T(s.w), EPS, 0.0f));
+        TWIN_RUN(p, gf_rmsnorm_fwd(BE, T(s.y), T(s.rstd), T(s.x), gf_none, T(s.w), EPS, 0.0f));
         const double u = roundings(c->width) * U32;
         device_near("forward", s.y->got.t, s.y->cpu.t, 0.0, u + of_type(c->y));
         memcpy(s.rstd->got.memory, s.rstd->cpu.memory, s.rstd->cpu.bytes);
@@ -251,7 +282,7 @@ Test(cuda_rmsnorm, not_finite)
         const int64_t before = p.be.tally.launches;
         DEVICE_OK(&p.be,
                   gf_rmsnorm_fwd(&p.be, gf_rows(s.y->on.t, 0, 0), gf_rows(s.rstd->on.t, 0, 0),
-                                 gf_rows(s.x->on.t, 0, 0), s.w->on.t, EPS, 0.0f));
+                                 gf_rows(s.x->on.t, 0, 0), gf_none, s.w->on.t, EPS, 0.0f));
         cr_assert_eq(p.be.tally.launches, before);
         twin_clear(&p);
     }

@@ -76,6 +76,23 @@ Test(cuda_rows, scatter)
     twin_close(&p);
 }
 
+Test(cuda_rows, add)
+{
+    twin_pair p;
+    twin_open(&p);
+    for (int i = 0; i < CASES; i++) {
+        const rows_case c = cases[i];
+        twin *y = twin_make(&p, GF_F32, "y", c.n, c.width, 0, c.y_gap);
+        twin *x = twin_make(&p, c.x, "x", c.n, c.width, 0, c.x_gap);
+        fill(y, (uint64_t)i + 50); /* other values than x */
+        fill(x, (uint64_t)i);
+        TWIN_RUN(p, gf_add_rows(BE, T(y), T(x)));
+        twin_equal("add", y);
+        twin_clear(&p);
+    }
+    twin_close(&p);
+}
+
 /* Rows with and without gaps, of every alignment; columns of a wider tensor. */
 Test(cuda_rows, zero)
 {

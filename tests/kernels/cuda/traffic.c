@@ -50,9 +50,11 @@ static void norms(gf_dtype run, int64_t width, int64_t gap)
     const gf_tensor dx = make(GF_F32, N, width, 0, 0), half = make(GF_BF16, N, width, 0, gap);
     const gf_tensor w = vector(GF_F32, width), r = vector(GF_F32, N);
     const gf_tensor rounded = run == GF_BF16 ? half : gf_none;
-    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, y, r, x, w, 1e-5f, 0.0f));
-    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, y, r, y, w, 1e-5f, 1.0f));
-    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, x, r, y, w, 1e-5f, 0.0f));
+    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, y, r, x, gf_none, w, 1e-5f, 0.0f));
+    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, y, r, y, gf_none, w, 1e-5f, 1.0f));
+    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, x, r, y, gf_none, w, 1e-5f, 0.0f));
+    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, dx, r, y, dx, w, 1e-5f, 0.0f));
+    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, rounded, gf_none, gf_none, dx, gf_none, y, w, r, 0.0f));
     DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, rounded, gf_none, y, dx, x, w, r, 0.0f));
     DEVICE_OK(&be, gf_rmsnorm_bwd(&be, y, gf_none, gf_none, y, gf_none, y, w, r, 1.0f));
     DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, gf_none, gf_none, dx, gf_none, y, w, r, 1.0f));
@@ -70,6 +72,8 @@ static void rows(gf_dtype run, int64_t width)
     DEVICE_OK(&be, gf_gather_rows(&be, x, y, ids));
     DEVICE_OK(&be, gf_gather_rows(&be, y, y, ids));
     DEVICE_OK(&be, gf_scatter_rows(&be, x, y, ids));
+    DEVICE_OK(&be, gf_add_rows(&be, x, y));
+    DEVICE_OK(&be, gf_add_rows(&be, x, x));
     for (int i = 0; i < N; i++)
         index[i] = i % 16;
     DEVICE_OK(&be, gf_upload(&be, ids, index));
@@ -107,7 +111,7 @@ static void heads(gf_dtype run, int64_t width)
     const gf_tensor r = make(GF_F32, N, 9, 0, 0), w = vector(GF_F32, width);
     DEVICE_OK(&be, gf_rope(&be, x, cos, sin, 1));
     DEVICE_OK(&be, gf_rope(&be, x, cos, sin, -1));
-    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, x, r, x, w, 1e-5f, 0.0f));
+    DEVICE_OK(&be, gf_rmsnorm_fwd(&be, x, r, x, gf_none, w, 1e-5f, 0.0f));
     DEVICE_OK(&be, gf_rmsnorm_bwd(&be, x, gf_none, gf_none, x, gf_none, x, w, r, 0.0f));
 }
 
