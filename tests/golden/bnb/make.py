@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, 
 def source_of(wide):
     torch.manual_seed(7)
     config = LlamaConfig(vocab_size=97, hidden_size=48, intermediate_size=wide, num_hidden_layers=1,
-                         num_attention_heads=4, num_key_value_heads=2, head_dim=12,
+                         num_attention_heads=3, num_key_value_heads=1, head_dim=16,
                          max_position_embeddings=256, bos_token_id=1, eos_token_id=2, initializer_range=0.1)
     model = LlamaForCausalLM(config)
     with torch.no_grad():

@@ -33,3 +33,13 @@ torch.save(tensors, "small.bin")
 torch.save(tensors, "old.bin", _use_new_zipfile_serialization=False)
 torch.save({"epoch": 3, "loss": 0.5, "lr": [1e-3, 2e-3], "done": None, "state_dict": tensors}, "trainer.bin")
 save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, "small.safetensors")
+
+# model.bin: the weights of a reference model, as a training run of before safetensors left them;
+# some transposed in storage, as tensors that were loaded from other frameworks are.
+from safetensors.torch import load_file  # noqa: E402
+
+model = load_file("../cases/llama-gqa/model/model.safetensors")
+for name in model:
+    if name.endswith("mlp.down_proj.weight"):
+        model[name] = model[name].t().contiguous().t()
+torch.save(collections.OrderedDict(model), "model.bin")
