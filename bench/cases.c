@@ -266,6 +266,35 @@ static gf_status run_adamw(bench_case *c)
     return gf_adamw(c->be, c->t[0], c->t[1], c->t[2], c->t[3], 0x1p-40, &args);
 }
 
+static void make_adamw8(bench_case *c)
+{
+    const int64_t n = parameters(c->shape), blocks = (n + GF_BLOCK8 - 1) / GF_BLOCK8;
+    out(c, c->t[0] = plain(c, GF_F32, "value", n, 0, RANDOM, 1));
+    c->t[1] = plain(c, GF_U8, "m", n, 0, ZERO, 0);
+    c->t[2] = plain(c, GF_U8, "v", n, 0, ZERO, 0);
+    out(c, c->t[3] = plain(c, GF_F32, "m_max", blocks, 0, ZERO, 0));
+    out(c, c->t[4] = plain(c, GF_F32, "v_max", blocks, 0, ZERO, 0));
+    c->t[5] = plain(c, GF_I64, "g", n, 0, RANDOM, 1);
+}
+static gf_status run_adamw8(bench_case *c)
+{
+    const gf_adamw_args args = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = 1};
+    return gf_adamw8(c->be, c->t[0], c->t[1], c->t[2], c->t[3], c->t[4], c->t[5], 0x1p-40, &args);
+}
+
+static void make_lion(bench_case *c)
+{
+    const int64_t n = parameters(c->shape);
+    out(c, c->t[0] = plain(c, GF_F32, "value", n, 0, RANDOM, 1));
+    out(c, c->t[1] = plain(c, GF_F32, "m", n, 0, ZERO, 0));
+    c->t[2] = plain(c, GF_I64, "g", n, 0, RANDOM, 1);
+}
+static gf_status run_lion(bench_case *c)
+{
+    const gf_lion_args args = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.99};
+    return gf_lion(c->be, c->t[0], c->t[1], c->t[2], 0x1p-40, &args);
+}
+
 static void make_sum(bench_case *c)
 {
     c->t[0] = plain(c, GF_I64, "g", parameters(c->shape), 0, RANDOM, 1);
@@ -430,6 +459,8 @@ const bench_op bench_ops[] = {
     {"group_tails", make_tails, run_tails},
     {"sum_squares", make_sum, run_sum},
     {"adamw", make_adamw, run_adamw},
+    {"adamw8", make_adamw8, run_adamw8},
+    {"lion", make_lion, run_lion},
 };
 const int bench_op_count = sizeof bench_ops / sizeof *bench_ops;
 

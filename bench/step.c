@@ -195,7 +195,8 @@ static gf_status one_step(fixture *f, const int32_t *ids, int64_t step)
     f->loss_last = loss;
     const gf_adamw_args args = {
         .lr = 1e-4, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .step = step};
-    TRY(gf_adamw(m->be, m->value, m->m, m->v, m->grad, scale, &args));
+    TRY(gf_adamw(m->be, m->value, m->moment[GF_MOMENT_M], m->moment[GF_MOMENT_V], m->grad, scale,
+                 &args));
     return gf_model_tails(m);
 }
 

@@ -14,6 +14,7 @@
 #define ACT (F32 | 1u << GF_BF16) /* an activation: the run's precision */
 #define INT (1u << GF_I32)
 #define FIXED (1u << GF_I64)
+#define CODE (1u << GF_U8)
 #define WEIGHT                                                                                     \
     (ACT | 1u << GF_F16 | 1u << GF_Q8_0 | 1u << GF_Q4_0 | 1u << GF_Q4_1 | 1u << GF_Q5_0 |          \
      1u << GF_Q5_1 | 1u << GF_IQ4_NL | 1u << GF_Q2_K | 1u << GF_Q3_K | 1u << GF_Q4_K |             \

@@ -345,6 +345,46 @@ gf_status gf_adamw(gf_backend *be, gf_tensor value, gf_tensor m, gf_tensor v, gf
     return GF_OK;
 }
 
+gf_status gf_adamw8(gf_backend *be, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor m_max,
+                    gf_tensor v_max, gf_tensor g, double scale, const gf_adamw_args *args)
+{
+    static const char op[] = "adamw8";
+    WANT(value, F32, 1, DIMS1(ANY_DIM));
+    const int64_t n = value.dim[0], blocks = (n + GF_BLOCK8 - 1) / GF_BLOCK8;
+    WANT(m, CODE, 1, DIMS1(n));
+    WANT(v, CODE, 1, DIMS1(n));
+    WANT(m_max, F32, 1, DIMS1(blocks));
+    WANT(v_max, F32, 1, DIMS1(blocks));
+    WANT(g, FIXED, 1, DIMS1(n));
+    if (!args || args->step < 1)
+        return gf_fail(&be->err, GF_ESHAPE, "%s: step is %lld, want 1 or more", op,
+                       args ? (long long)args->step : 0LL);
+    tally(be, 17 * n,
+          2 * (bytes_of(value) + bytes_of(m) + bytes_of(v) + bytes_of(m_max) + bytes_of(v_max)) +
+              bytes_of(g));
+    RUN(adamw8, value, m, v, m_max, v_max, g, scale, args);
+    FINITE(m_max);
+    FINITE(v_max);
+    FINITE(value);
+    return GF_OK;
+}
+
+gf_status gf_lion(gf_backend *be, gf_tensor value, gf_tensor m, gf_tensor g, double scale,
+                  const gf_lion_args *args)
+{
+    static const char op[] = "lion";
+    WANT(value, F32, 1, DIMS1(ANY_DIM));
+    WANT(m, F32, 1, DIMS1(value.dim[0]));
+    WANT(g, FIXED, 1, DIMS1(value.dim[0]));
+    if (!args)
+        return gf_fail(&be->err, GF_ESHAPE, "%s: its arguments are missing", op);
+    tally(be, 9 * gf_count(value), 2 * (bytes_of(value) + bytes_of(m)) + bytes_of(g));
+    RUN(lion, value, m, g, scale, args);
+    FINITE(m);
+    FINITE(value);
+    return GF_OK;
+}
+
 gf_status gf_zero(gf_backend *be, gf_tensor x)
 {
     static const char op[] = "zero";

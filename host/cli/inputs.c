@@ -297,10 +297,21 @@ out:
     return st;
 }
 
+/* options.def's names of --optim: our own, then transformers' for the same. Paged ones differ in
+ * where the state lies, not in what they compute. */
+static gf_optim optim_of(const gf_options *o)
+{
+    static const gf_optim of[] = {GF_OPTIM_ADAMW, GF_OPTIM_ADAMW8, GF_OPTIM_LION,   GF_OPTIM_ADAMW,
+                                  GF_OPTIM_ADAMW, GF_OPTIM_ADAMW,  GF_OPTIM_ADAMW8, GF_OPTIM_ADAMW8,
+                                  GF_OPTIM_LION,  GF_OPTIM_LION};
+    return of[o->optim];
+}
+
 gf_model_options gf_inputs_model(const gf_session *s)
 {
     return (gf_model_options){
         .use = GF_USE_TRAIN,
+        .optim = optim_of(s->o),
         .precision = gf_session_precision(s),
         .dropout = {.p = (float)s->adapter.config.lora_dropout, .seed = (uint64_t)s->o->seed}};
 }
@@ -324,10 +335,10 @@ gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t
                      .peak = o->learning_rate,
                      .total = total,
                      .warmup = warmup_of(o, total)},
-        .beta1 = o->adam_beta1,
-        .beta2 = o->adam_beta2,
-        .eps = o->adam_epsilon,
-        .weight_decay = o->weight_decay,
+        .optimizer = {.beta1 = o->adam_beta1,
+                      .beta2 = o->adam_beta2,
+                      .eps = o->adam_epsilon,
+                      .weight_decay = o->weight_decay},
         .max_grad_norm = o->max_grad_norm,
         .batch = o->batch_size,
         .seed = (uint64_t)o->seed,
@@ -340,6 +351,8 @@ gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t
         .load_best = o->load_best_model_at_end,
         .output_dir = o->output_dir,
     };
+    for (int kind = 0; kind < GF_PARAM_KINDS; kind++)
+        out->optimizer.rate[kind] = 1;
     TRY(gf_schedule_open(&out->schedule, o->lr_scheduler_kwargs, err));
     const char *what = gf_lr_adapts(&out->schedule) ? "this --lr-scheduler-type"
                        : out->patience              ? "--early-stopping-patience"

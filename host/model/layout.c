@@ -240,8 +240,12 @@ static void take_space(gf_model *m)
     m->value = gf_take(m->arena, GF_PART_SPACE, "value", GF_F32, n, 0, 0);
     if (m->opt.use != GF_USE_TRAIN)
         return;
-    m->m = gf_take(m->arena, GF_PART_SPACE, "m", GF_F32, n, 0, 0);
-    m->v = gf_take(m->arena, GF_PART_SPACE, "v", GF_F32, n, 0, 0);
+    int64_t size[GF_MOMENTS];
+    gf_moments_size(size, m->adapter, m->opt.optim);
+    for (int i = 0; i < GF_MOMENTS; i++)
+        if (size[i])
+            m->moment[i] = gf_take(m->arena, GF_PART_SPACE, gf_moment_name((gf_moment)i),
+                                   gf_moment_dtype((gf_moment)i), size[i], 0, 0);
 }
 
 static gf_tensor take_act(gf_model *m, const char *name, gf_dtype dtype, int64_t d0, int64_t d1)

@@ -6,6 +6,7 @@
 #include "graft/arena.h"
 #include "graft/ops.h"
 #include "model/adapter.h"
+#include "model/moments.h"
 
 /* ---- a row: whole examples laid end to end (DESIGN 2.1) ------------------------------------- */
 
@@ -80,6 +81,7 @@ typedef struct {
     int64_t row_tokens;   /* capacity of a row */
     int64_t cache_tokens; /* GF_USE_GENERATE: prompt and answer together */
     gf_dropout dropout;   /* p, seed; the trainer sets the epoch */
+    gf_optim optim;       /* whose state the adapter space has room for */
 } gf_model_options;
 
 /* Results where the host can read them: the tensors themselves on a CPU, copies otherwise. */
@@ -102,10 +104,11 @@ typedef struct {
     gf_group head;         /* [V,D]: the output head, perhaps the embedding itself */
     gf_layer *layer;       /* [L] */
 
-    gf_tensor value, grad, m, v; /* the flat adapter space [size]: f32, i64, f32, f32 */
-    gf_tensor sums;              /* [GF_SUMS] i64, right behind grad */
-    gf_tensor reduced;           /* grad and sums in one: what ranks add up */
-    gf_saved *saved;             /* [L]; all the same one unless training */
+    gf_tensor value, grad;        /* the flat adapter space [size]: f32, i64 */
+    gf_tensor moment[GF_MOMENTS]; /* the optimizer's state; parts that it lacks are none */
+    gf_tensor sums;               /* [GF_SUMS] i64, right behind grad */
+    gf_tensor reduced;            /* grad and sums in one: what ranks add up */
+    gf_saved *saved;              /* [L]; all the same one unless training */
     gf_row row;
     gf_cache cache;
     gf_tensor x;      /* [N,D] f32: the residual stream behind the last layer */

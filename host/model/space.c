@@ -8,30 +8,41 @@ static gf_status fetch_all(gf_space *s)
 {
     gf_model *m = s->model;
     TRY(gf_download(m->be, s->value, m->value));
-    if (s->m) {
-        TRY(gf_download(m->be, s->m, m->m));
-        TRY(gf_download(m->be, s->v, m->v));
-    }
+    for (int i = 0; i < GF_MOMENTS; i++)
+        if (s->moment[i])
+            TRY(gf_download(m->be, s->moment[i], m->moment[i]));
     return gf_wait(m->be);
+}
+
+/* Bytes of a copy, so that what follows it is aligned. */
+static size_t room_of(gf_tensor t)
+{
+    enum { ALIGN = 16 }; /* more than any element's */
+    const size_t bytes = gf_is(t) ? (size_t)(gf_count(t) * gf_dtype_size(t.dtype)) : 0;
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
 gf_status gf_space_open(gf_space *s, gf_model *m, bool fetch, gf_err *err)
 {
-    const bool state = gf_is(m->m);
-    const size_t size = (size_t)gf_count(m->value);
     *s = (gf_space){.model = m};
     if (!m->be->cuda) {
         s->value = m->value.data;
-        s->m = m->m.data;
-        s->v = m->v.data;
+        for (int i = 0; i < GF_MOMENTS; i++)
+            s->moment[i] = m->moment[i].data;
         return GF_OK;
     }
-    s->memory = gf_alloc(size, (state ? 3 : 1) * sizeof(float), err);
-    if (!s->memory)
+    size_t bytes = room_of(m->value);
+    for (int i = 0; i < GF_MOMENTS; i++)
+        bytes += room_of(m->moment[i]);
+    char *at = s->memory = gf_alloc(bytes, 1, err);
+    if (!at)
         return GF_ENOMEM;
     s->value = s->memory;
-    s->m = state ? s->value + size : NULL;
-    s->v = state ? s->m + size : NULL;
+    at += room_of(m->value);
+    for (int i = 0; i < GF_MOMENTS; i++) {
+        s->moment[i] = gf_is(m->moment[i]) ? at : NULL;
+        at += room_of(m->moment[i]);
+    }
     return fetch ? gf_backend_said(m->be, fetch_all(s), err) : GF_OK;
 }
 
@@ -39,10 +50,9 @@ static gf_status push_all(gf_space *s)
 {
     gf_model *m = s->model;
     TRY(gf_upload(m->be, m->value, s->value));
-    if (s->m) {
-        TRY(gf_upload(m->be, m->m, s->m));
-        TRY(gf_upload(m->be, m->v, s->v));
-    }
+    for (int i = 0; i < GF_MOMENTS; i++)
+        if (s->moment[i])
+            TRY(gf_upload(m->be, m->moment[i], s->moment[i]));
     return gf_model_tails(m);
 }
 

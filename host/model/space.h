@@ -6,7 +6,8 @@
 #include "model/model.h"
 
 typedef struct {
-    float *value, *m, *v; /* [size]; m and v only while training */
+    float *value;             /* [size] */
+    void *moment[GF_MOMENTS]; /* only while training; NULL: no such part */
     gf_model *model;
     void *memory; /* of the copies; NULL on a CPU */
 } gf_space;
@@ -14,7 +15,8 @@ typedef struct {
 /* Opens the space of a model that has an adapter. With fetch, copies hold what the device has
  * (waits for it); else they are zero. Close it whatever comes back. */
 gf_status gf_space_open(gf_space *s, gf_model *m, bool fetch, gf_err *err);
-/* Brings what the host wrote to the device, m and v too, and the values to the weights' tails. */
+/* Brings what the host wrote to the device, the moments too, and the values to the weights' tails.
+ */
 gf_status gf_space_push(gf_space *s, gf_err *err);
 /* DoRA's start: every magnitude is its row's norm, as gf_space_push has just made them of A and B.
  * Writes the values only: push again. Does nothing for other adapters. */

@@ -35,15 +35,27 @@ char *gf_checkpoint_path(const char *dir, int64_t step, gf_err *err)
 static gf_status write_optimizer(const gf_state *s, const gf_adapter *ad, const char *dir,
                                  gf_err *err)
 {
-    const gf_st_decl decl[] = {{.name = "m", .dtype = GF_F32, .rank = 1, .dim = {ad->size}},
-                               {.name = "v", .dtype = GF_F32, .rank = 1, .dim = {ad->size}}};
+    gf_st_decl decl[GF_MOMENTS];
+    gf_moment part[GF_MOMENTS];
+    int64_t size[GF_MOMENTS];
+    int count = 0;
     gf_st_writer *w = NULL;
     char *path = gf_path_join(dir, "optimizer.safetensors", err);
     if (!path)
         return GF_ENOMEM;
-    gf_status st = gf_st_writer_open(&w, path, decl, 2, err);
+    gf_moments_size(size, ad, s->optim);
+    for (int i = 0; i < GF_MOMENTS; i++)
+        if (size[i]) {
+            part[count] = (gf_moment)i;
+            decl[count++] = (gf_st_decl){.name = gf_moment_name((gf_moment)i),
+                                         .dtype = gf_moment_dtype((gf_moment)i),
+                                         .rank = 1,
+                                         .dim = {size[i]}};
+        }
+    gf_status st = gf_st_writer_open(&w, path, decl, count, err);
     for (int i; st == GF_OK && (i = gf_st_writer_next(w)) >= 0;)
-        st = gf_st_writer_data(w, i == 0 ? s->m : s->v, (size_t)ad->size * sizeof(float), err);
+        st = gf_st_writer_data(w, s->space->moment[part[i]],
+                               (size_t)(size[part[i]] * gf_dtype_size(decl[i].dtype)), err);
     if (st == GF_OK)
         st = gf_st_writer_commit(w, err);
     else
@@ -71,16 +83,27 @@ out:
     return st;
 }
 
+static bool all_finite(const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i]))
+            return false;
+    return true;
+}
+
 static gf_status check_finite(const gf_state *s, const gf_adapter *ad, gf_err *err)
 {
-    const float *part[] = {s->value, s->m, s->v};
-    for (size_t p = 0; p < sizeof part / sizeof *part; p++)
-        for (int64_t i = 0; i < ad->size; i++)
-            if (!isfinite(part[p][i]))
-                return gf_fail(err, GF_ENUMERIC,
-                               "step %lld: the adapter is not finite any more and is not saved; "
-                               "lower --learning-rate",
-                               (long long)s->step);
+    int64_t size[GF_MOMENTS];
+    gf_moments_size(size, ad, s->optim);
+    bool finite = all_finite(s->space->value, ad->size);
+    for (int i = 0; finite && i < GF_MOMENTS; i++)
+        if (gf_moment_dtype((gf_moment)i) == GF_F32)
+            finite = all_finite(s->space->moment[i], size[i]);
+    if (!finite)
+        return gf_fail(err, GF_ENUMERIC,
+                       "step %lld: the adapter is not finite any more and is not saved; lower "
+                       "--learning-rate",
+                       (long long)s->step);
     return GF_OK;
 }
 
@@ -96,7 +119,7 @@ gf_status gf_checkpoint_save(const gf_state *s, const gf_adapter *ad, const char
     TRYG(check_finite(s, ad, err));
     TRYG(gf_dir_remove(tmp, err));
     TRYG(gf_dir_make(tmp, err));
-    TRYG(gf_adapter_write(ad, s->value, tmp, err));
+    TRYG(gf_adapter_write(ad, s->space->value, tmp, err));
     TRYG(write_optimizer(s, ad, tmp, err));
     TRYG(write_state(s, tmp, err));
     TRYG(gf_dir_sync(tmp, err));
@@ -166,36 +189,47 @@ out:
     return st;
 }
 
-static gf_status check_moments(const float *x, int64_t count, const gf_entry *e, const char *file,
-                               gf_err *err)
+/* Only m has a sign; any code is one. */
+static gf_status check_moment(gf_moment part, const float *x, int64_t count, const char *file,
+                              gf_err *err)
 {
+    if (gf_moment_dtype(part) != GF_F32)
+        return GF_OK;
     for (int64_t i = 0; i < count; i++)
-        if (!isfinite(x[i]) || (e->name[0] == 'v' && x[i] < 0))
-            return gf_fail(err, GF_EINPUT, "%s: %s[%lld] is %g, which AdamW never writes", file,
-                           e->name, (long long)i, (double)x[i]);
+        if (!isfinite(x[i]) || (part != GF_MOMENT_M && x[i] < 0))
+            return gf_fail(err, GF_EINPUT, "%s: %s[%lld] is %g, which no update ever writes", file,
+                           gf_moment_name(part), (long long)i, (double)x[i]);
     return GF_OK;
+}
+
+static gf_status read_moment(const gf_state *s, gf_moment part, int64_t size, gf_source *src,
+                             const char *file, gf_err *err)
+{
+    const char *name = gf_moment_name(part);
+    const gf_dtype dtype = gf_moment_dtype(part);
+    const gf_entry *e = gf_source_find(src, name);
+    if (!e && !size)
+        return GF_OK;
+    if (!e || !size || e->dtype != dtype || e->rank != 1 || e->dim[0] != size)
+        return gf_fail(err, GF_EINPUT, "%s: %s is %s, want %s [%lld]", file, name,
+                       e ? "another type or shape" : "missing", dtype == GF_F32 ? "F32" : "U8",
+                       (long long)size);
+    TRY(gf_source_read(src, e, 0, s->space->moment[part], e->bytes, err));
+    return check_moment(part, s->space->moment[part], size, file, err);
 }
 
 static gf_status read_optimizer(gf_state *s, const gf_adapter *ad, const char *path, gf_err *err)
 {
     gf_source src = {0};
     gf_status st = GF_OK;
+    int64_t size[GF_MOMENTS];
     char *file = gf_path_join(path, "optimizer.safetensors", err);
     if (!file)
         return GF_ENOMEM;
+    gf_moments_size(size, ad, s->optim);
     TRYG(gf_safetensors_open(&src, file, err));
-    float *to[] = {s->m, s->v};
-    const char *name[] = {"m", "v"};
-    for (int i = 0; i < 2; i++) {
-        const gf_entry *e = gf_source_find(&src, name[i]);
-        if (!e || e->dtype != GF_F32 || e->rank != 1 || e->dim[0] != ad->size) {
-            st = gf_fail(err, GF_EINPUT, "%s: %s is missing or not F32 [%lld]", file, name[i],
-                         (long long)ad->size);
-            goto out;
-        }
-        TRYG(gf_source_read(&src, e, 0, to[i], e->bytes, err));
-        TRYG(check_moments(to[i], ad->size, e, file, err));
-    }
+    for (int i = 0; i < GF_MOMENTS; i++)
+        TRYG(read_moment(s, (gf_moment)i, size[i], &src, file, err));
 out:
     gf_source_close(&src);
     free(file);
@@ -222,7 +256,7 @@ gf_status gf_checkpoint_load(gf_state *s, const gf_adapter *ad, const char *path
                          s->step, file, err));
     TRYG(compare(cJSON_GetObjectItemCaseSensitive(state, "options"), s->identity, "", path, err));
     TRYG(check_adapter(ad, path, err));
-    TRYG(gf_adapter_read(ad, s->value, path, err));
+    TRYG(gf_adapter_read(ad, s->space->value, path, err));
     TRYG(read_optimizer(s, ad, path, err));
 out:
     cJSON_Delete(state);

@@ -1,7 +1,7 @@
 /* checkpoint.h - DIR/checkpoint-N: all that an exact resume needs, and a PEFT adapter besides.
  *
  *   adapter_config.json, adapter_model.safetensors   the adapter after N updates
- *   optimizer.safetensors                            "m" and "v", f32, the flat adapter space
+ *   optimizer.safetensors                            the optimizer's state, by gf_moment_name
  *   state.json                                       step, evaluations so far, and the options
  *                                                    that must stay
  *
@@ -9,19 +9,20 @@
 #ifndef GRAFT_HOST_TRAIN_CHECKPOINT_H
 #define GRAFT_HOST_TRAIN_CHECKPOINT_H
 
-#include "model/adapter.h"
+#include "model/space.h"
 #include "train/history.h"
 
 typedef struct {
     int64_t step;
     const char *identity; /* JSON object of the options that must stay */
     gf_history history;   /* read: the caller frees it, whatever comes back */
-    float *value, *m, *v; /* [adapter->size] */
+    gf_optim optim;
+    gf_space *space; /* values and the optimizer's state */
 } gf_state;
 
 gf_status gf_checkpoint_save(const gf_state *s, const gf_adapter *ad, const char *dir, gf_err *err);
 
-/* Reads into s->value, m, v, s->step and the empty s->history. The checkpoint's options are
+/* Reads into s->space, s->step and the empty s->history. The checkpoint's options are
  * compared with s->identity, its adapter_config.json with `ad` (but for the base's path): the first
  * that differs is GF_EARG with both values. Moments that are no moments (NaN, Inf, v < 0):
  * GF_EINPUT. */

@@ -133,7 +133,7 @@ static gf_status gradients(gf_trainer *t, sums *s, gf_err *err)
     return gf_comm_agree(t->comm, st, err); /* on every rank alike */
 }
 
-/* Norm, clip, AdamW: from integer sums, so identical on every rank. */
+/* Norm, clip, optimizer: from integer sums, so identical on every rank. */
 static gf_status update(gf_trainer *t, const sums *s, gf_step *out, gf_err *err)
 {
     gf_model *m = t->model;
@@ -146,14 +146,8 @@ static gf_status update(gf_trainer *t, const sums *s, gf_step *out, gf_err *err)
     }
     const gf_schedule *schedule = &o->schedule;
     const double rate = gf_lr_adapts(schedule) ? t->rate : gf_lr_at(schedule, t->step + 1);
-    const gf_adamw_args args = {.lr = rate,
-                                .beta1 = o->beta1,
-                                .beta2 = o->beta2,
-                                .eps = o->eps,
-                                .weight_decay = o->weight_decay,
-                                .step = t->step + 1};
-    out->learning_rate = args.lr;
-    gf_status st = gf_adamw(m->be, m->value, m->m, m->v, m->grad, scale, &args);
+    out->learning_rate = rate;
+    gf_status st = gf_optimizer_update(&o->optimizer, m, rate, scale, t->step + 1);
     if (st == GF_OK)
         st = gf_model_tails(m);
     return gf_backend_said(m->be, st, err);

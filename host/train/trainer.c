@@ -18,14 +18,13 @@ int64_t gf_train_total(int64_t examples, int64_t batch, int64_t epochs, int64_t 
     return max_steps > 0 ? max_steps : epochs * ((examples + batch - 1) / batch);
 }
 
-static gf_state state_of(const gf_trainer *t, const gf_space *s)
+static gf_state state_of(const gf_trainer *t, gf_space *s)
 {
     return (gf_state){.step = t->step,
                       .identity = t->opt.identity,
                       .history = t->history,
-                      .value = s->value,
-                      .m = s->m,
-                      .v = s->v};
+                      .optim = t->model->opt.optim,
+                      .space = s};
 }
 
 static double adapted_rate(const gf_trainer *t)

@@ -5,6 +5,7 @@
 #include "graft/measure.h"
 #include "train/evaluate.h"
 #include "train/history.h"
+#include "train/optimizer.h"
 #include "train/samples.h"
 #include "train/schedule.h"
 
@@ -13,7 +14,7 @@
 
 typedef struct {
     gf_schedule schedule;
-    double beta1, beta2, eps, weight_decay;
+    gf_optimizer optimizer;
     double max_grad_norm; /* 0: no clipping */
     int64_t batch;        /* examples of a step */
     uint64_t seed;
@@ -94,7 +95,7 @@ gf_status gf_train(gf_trainer *t, gf_err *err);
 /* All steps done, or no better evaluation for as long as the options say. */
 bool gf_train_is_over(const gf_trainer *t);
 
-/* step.c: one optimizer step: rows, reduction, clip, AdamW. Nothing of it is kept on failure. */
+/* step.c: one optimizer step: rows, reduction, clip, update. Nothing of it is kept on failure. */
 gf_status gf_train_step(gf_trainer *t, gf_step *out, bool *stop, gf_err *err);
 
 /* Number of updates that the options amount to: epochs * ceil(count / batch), or max_steps. */

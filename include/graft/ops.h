@@ -146,6 +146,8 @@ typedef struct {
     X(attention_bwd) \
     X(sum_squares) \
     X(adamw) \
+    X(adamw8) \
+    X(lion) \
     X(group_tails) \
     X(dora_norms) \
     X(zero)
@@ -281,6 +283,26 @@ typedef struct {
 } gf_adamw_args;
 GF_OP(adamw, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor g, double scale,
       const gf_adamw_args *args);
+
+/* AdamW with moments of 8 bits, as bitsandbytes keeps them (FORMATS 8.4): blocks of GF_BLOCK8
+ * elements from the start of the tensors, each with its largest |m| and v; a moment is that times
+ * what its code stands for (kernels/map8.h). Zeroed memory is the start.
+ *   value [n] f32 in/out   m, v [n] u8 codes in/out   m_max, v_max [ceil(n / GF_BLOCK8)] f32 in/out
+ *   g [n] i64
+ *   gr = f32(scale * g);  v = b2 v + (1 - b2) gr^2;  m = b1 m + (1 - b1) gr;  c = sqrt(1 - b2^t)
+ *   value -= lr c / (1 - b1^t) * m / (sqrt(v) + c eps);  then value *= 1 - lr wd
+ * Codes are the nearest ones; a negative m is never coded as zero. */
+#define GF_BLOCK8 256
+GF_OP(adamw8, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor m_max, gf_tensor v_max,
+      gf_tensor g, double scale, const gf_adamw_args *args);
+
+/* Lion on flat regions; Source: Chen et al. 2023, algorithm 2.   value, m [n] f32 in/out  g [n] i64
+ *   gr = f32(scale * g);  value = value (1 - lr wd) - lr sign(b1 m + (1 - b1) gr)
+ *   m = b2 m + (1 - b2) gr */
+typedef struct {
+    double lr, beta1, beta2, weight_decay;
+} gf_lion_args;
+GF_OP(lion, gf_tensor value, gf_tensor m, gf_tensor g, double scale, const gf_lion_args *args);
 
 /* Copies A and B of every layer to the group's tails, rounded to w's dtype; zeros around them. Does
  * nothing for a group without tails. To be called whenever the values have changed. */

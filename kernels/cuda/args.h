@@ -19,6 +19,20 @@ typedef struct {
     int32_t wide; /* pairs of elements are aligned */
 } gf_adamw_factors;
 
+/* What adamw8 multiplies with (kernels/adamw8.c). */
+typedef struct {
+    double scale;
+    float keep, beta1, w1, beta2, w2, step, eps;
+    int32_t wide; /* units of 8 elements are aligned */
+} gf_adamw8_factors;
+
+/* What lion multiplies with (kernels/lion.c). */
+typedef struct {
+    double scale;
+    float keep, beta1, w1, beta2, w2, lr;
+    int32_t wide; /* pairs of elements are aligned */
+} gf_lion_factors;
+
 /* Elements of a gradient whose squares one block adds up (kernels/reduce.cu). */
 #define GF_SQUARES 16384
 

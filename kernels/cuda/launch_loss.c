@@ -1,7 +1,5 @@
-/* launch_loss.c - twins of what a step does behind the model: losses, the gradient's norm, the
- * update. Contract: graft/ops.h. */
-#include <math.h>
-
+/* launch_loss.c - twins of what a step does behind the model: losses, the gradient's norm.
+ * Contract: graft/ops.h. */
 #include "launch_args.h"
 
 #define WARP 32
@@ -68,27 +66,4 @@ gf_status gf_cuda_sum_squares(gf_backend *be, double *sum, gf_tensor g, double s
     TRY(GF_LAUNCH(be, "reduce", "add_up", ((gf_dim){1, 1, 1}), ((gf_dim){1024, 1, 1}), 0, &total,
                   &part, &parts));
     return be->dry ? GF_OK : gf_cuda_fetch(be, sum, total, sizeof *sum);
-}
-
-gf_status gf_cuda_adamw(gf_backend *be, gf_tensor value, gf_tensor m, gf_tensor v, gf_tensor g,
-                        double scale, const gf_adamw_args *args)
-{
-    const double t = (double)args->step;
-    const bool wide = gf_arg_aligned(value, 2) && gf_arg_aligned(m, 2) && gf_arg_aligned(v, 2) &&
-                      gf_arg_aligned(g, 2);
-    int64_t n = value.dim[0];
-    gf_adamw_factors factors = {
-        .scale = scale,
-        .keep = (float)(1.0 - args->lr * args->weight_decay),
-        .w1 = (float)(1.0 - args->beta1),
-        .beta2 = (float)args->beta2,
-        .w2 = (float)(1.0 - args->beta2),
-        .step = (float)(args->lr / (1.0 - pow(args->beta1, t))),
-        .root = (float)sqrt(1.0 - pow(args->beta2, t)),
-        .eps = (float)args->eps,
-        .wide = wide,
-    };
-    return GF_LAUNCH(be, "adamw", "adamw", ((gf_dim){(unsigned)divide_up(n, 2048), 1, 1}),
-                     ((gf_dim){256, 1, 1}), 0, &value.data, &m.data, &v.data, &g.data, &n,
-                     &factors);
 }

@@ -19,7 +19,7 @@ OPS = ["embed_fwd", "rmsnorm_fwd", "linear_fwd qkv", "linear_fwd o", "linear_fwd
        "linear_fwd down", "linear_fwd head", "rope", "attention_fwd", "glu_fwd", "gather_rows",
        "xent", "scatter_rows", "rmsnorm_bwd", "linear_bwd qkv", "linear_bwd o",
        "linear_bwd gate_up", "linear_bwd down", "linear_bwd head", "attention_bwd", "glu_bwd",
-       "group_tails", "sum_squares", "adamw"]
+       "group_tails", "sum_squares", "adamw", "adamw8", "lion"]
 
 
 def bench(*args):

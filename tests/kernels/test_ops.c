@@ -76,6 +76,13 @@ Test(front_door, other_refusals)
     gf_adamw_args args = {.step = 0};
     OP_REFUSED(be, gf_adamw(&be, v, v, v, g, 1, &args), "adamw: step is 0, want 1 or more");
     OP_REFUSED(be, gf_adamw(&be, v, v, g, g, 1, &args), "adamw: v is i64 [8], want f32 [8]");
+    const gf_tensor c = gf_view(NULL, GF_U8, "c", 8, 0, 0), w = gf_view(NULL, GF_F32, "w", 1, 0, 0);
+    OP_REFUSED(be, gf_adamw8(&be, v, c, v, w, w, g, 1, &args), "adamw8: v is f32 [8], want u8 [8]");
+    OP_REFUSED(be, gf_adamw8(&be, v, c, c, w, v, g, 1, &args),
+               "adamw8: v_max is f32 [8], want f32 [1]");
+    OP_REFUSED(be, gf_adamw8(&be, v, c, c, w, w, g, 1, &args), "adamw8: step is 0, want 1 or more");
+    OP_REFUSED(be, gf_lion(&be, v, c, g, 1, NULL), "lion: m is u8 [8], want f32 [8]");
+    OP_REFUSED(be, gf_lion(&be, v, v, g, 1, NULL), "lion: its arguments are missing");
     OP_REFUSED(be, gf_sum_squares(&be, NULL, g, 1), "sum_squares: sum is missing");
     gf_tensor apart = v;
     apart.stride = 2;

@@ -29,7 +29,7 @@ Test(bad_options, options)
         {TRAIN "--device cuda --threads 2", {"--threads", "--device cuda"}},
         {TRAIN "--isa plain --device cuda", {"--isa", "--device cuda"}},
         {TRAIN "--quantization nf4", {"nf4"}},
-        {TRAIN "--optim lion", {"lion"}},
+        {TRAIN "--optim adafactor", {"adafactor", "adamw_8bit", "lion"}},
         {TRAIN "--lr-scheduler-type reduce_lr_on_plateau", {"--eval-data", "--lr-scheduler-type"}},
         {TRAIN "--early-stopping-patience 2", {"--eval-data", "--early-stopping-patience"}},
         {TRAIN "--load-best-model-at-end", {"--eval-data", "--load-best-model-at-end"}},

@@ -215,7 +215,6 @@ Test(options, only_train_and_eval_are_for_several_ranks)
 Test(options, later_parts_are_answered_and_not_ignored)
 {
     static const char *const later[] = {
-        "--optim lion",
         "--quantization nf4",
         "--init-lora-weights pissa",
         "--loraplus-lr-ratio 16",
