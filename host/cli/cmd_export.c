@@ -2,6 +2,7 @@
 #include "cli/commands.h"
 
 #include "base/json.h"
+#include "cli/modelfile.h"
 #include "cli/session.h"
 #include "model/export.h"
 
@@ -11,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { GGUF, GGLA, BIN, FORMATS };
+enum { GGUF, GGLA, BIN, OLLAMA, FORMATS };
 static const struct {
     const char *name, *file; /* file: in a folder */
     bool alone;              /* may be one file, named by --output */
@@ -20,6 +21,7 @@ static const struct {
     [GGUF] = {"gguf", "adapter.gguf", true, true},
     [GGLA] = {"ggla", "ggml-adapter-model.bin", true, true}, /* llama.cpp's own name for it */
     [BIN] = {"bin", "adapter_model.bin", false, false},
+    [OLLAMA] = {"ollama", "Modelfile", false, true}, /* and the GGUF adapter */
 };
 
 typedef struct {
@@ -35,6 +37,7 @@ typedef struct {
     char *arch;            /* of a base that is a GGUF */
     gf_adapter adapter;
     gf_adapter_file file;
+    gf_buf modelfile;
     gf_err *err;
 } job;
 
@@ -49,7 +52,7 @@ static gf_status read_formats(job *j)
             f++;
         if (f == FORMATS)
             return gf_fail(j->err, GF_EARG,
-                           "--format %s: want gguf, ggla, bin or several of them as a list",
+                           "--format %s: want gguf, ggla, bin, ollama or several of them as a list",
                            j->o.format);
         if (j->wanted[f])
             return gf_fail(j->err, GF_EARG, "--format %s: %s stands there twice", j->o.format,
@@ -58,8 +61,10 @@ static gf_status read_formats(job *j)
         j->folder = j->folder || !formats[f].alone || at != j->o.format || at[n];
         at += n;
         if (!*at)
-            return GF_OK;
+            break;
     }
+    j->wanted[GGUF] = j->wanted[GGUF] || j->wanted[OLLAMA];
+    return GF_OK;
 }
 
 /* f32 unless another type is asked for, which only a GGUF has. */
@@ -168,6 +173,41 @@ static gf_status open_all(job *j)
     return gf_adapter_file_open(&j->file, &j->adapter, j->o.adapter, j->err);
 }
 
+/* The tokenizer and the template are the adapter's, which has those that it was trained with, or
+ * the base's. */
+static gf_status prepare_modelfile(job *j)
+{
+    gf_session tokens;
+    gf_buf said = {0};
+    gf_options o = j->o; /* shallow */
+    gf_status st = GF_OK;
+    char *own = gf_path_join(j->o.adapter, "tokenizer.json", j->err);
+    if (!own)
+        return GF_ENOMEM;
+    if (gf_file_exists(own))
+        o.model = o.adapter;
+    free(own);
+    gf_session_start(&tokens, &o);
+    const gf_modelfile m = {.session = &tokens,
+                            .base = j->base,
+                            .base_path = j->o.model,
+                            .base_is_gguf = j->arch != NULL,
+                            .adapter = j->o.adapter,
+                            .gguf = formats[GGUF].file,
+                            .run = j->run};
+    TRYG(gf_modelfile_text(&m, &j->modelfile, &said, j->err));
+    for (char *line = said.data; line && *line;) {
+        char *end = strchr(line, '\n');
+        *end = '\0';
+        fprintf(stderr, "graft: %s\n", line);
+        line = end + 1;
+    }
+out:
+    gf_buf_free(&said);
+    gf_session_close(&tokens);
+    return st;
+}
+
 /* ---- writing ---------------------------------------------------------------------------- */
 
 static void say(const char *path, const char *what, const gf_export_note *n)
@@ -225,6 +265,11 @@ static gf_status write_format(const job *j, int f, gf_dtype dtype, const char *p
     if (f == GGLA) {
         TRY(gf_export_ggla(&x, path, &note, j->err));
         say(shown, "legacy ggla adapter", &note);
+        return GF_OK;
+    }
+    if (f == OLLAMA) {
+        TRY(gf_file_write(path, j->modelfile.data, j->modelfile.len, j->err));
+        fprintf(stderr, "graft: %s: ollama create my-model -f %s\n", shown, shown);
         return GF_OK;
     }
     TRY(gf_export_gguf(&x, path, dtype, &note, j->err));
@@ -290,6 +335,8 @@ gf_status gf_cmd_export(const gf_options *given, gf_err *err)
     TRYG(read_dtype(&j, &dtype));
     TRYG(check_output(&j));
     TRYG(open_all(&j));
+    if (j.wanted[OLLAMA])
+        TRYG(prepare_modelfile(&j));
     TRYG(j.folder ? write_folder(&j, dtype) : write_file(&j, dtype));
 out:
     if (j.file.source.file || j.file.entry)
@@ -298,6 +345,7 @@ out:
     gf_config_free(&j.from_folder);
     gf_session_close(&j.session);
     gf_peft_config_free(&j.peft);
+    gf_buf_free(&j.modelfile);
     cJSON_Delete(j.run);
     free(j.config);
     free(j.arch);
