@@ -40,6 +40,7 @@ typedef enum { GF_PRECISION_AUTO, GF_PRECISION_FP32, GF_PRECISION_BF16 } gf_opt_
 typedef enum { GF_CKPT_AUTO, GF_CKPT_CHEAP } gf_opt_checkpointing;
 typedef enum { GF_DEVICE_AUTO, GF_DEVICE_CPU, GF_DEVICE_CUDA } gf_opt_device;
 typedef enum { GF_HELP_TEXT, GF_HELP_MAN, GF_HELP_MARKDOWN, GF_HELP_BASH, GF_HELP_ZSH } gf_opt_help;
+typedef enum { GF_COLOR_AUTO, GF_COLOR_ALWAYS, GF_COLOR_NEVER } gf_opt_color;
 typedef enum { GF_ISA_AUTO, GF_ISA_AVX512, GF_ISA_AVX2, GF_ISA_PLAIN } gf_opt_isa;
 
 typedef struct {

@@ -1,6 +1,8 @@
 #include "text/dataset_parts.h"
 #include "text/dataset_source.h"
 
+#include "base/hash.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -126,7 +128,7 @@ static gf_status make_example(gf_example *e, gf_buf *rendered, gf_turns *turns, 
     else
         count_trained(e);
     if (st == GF_OK && e->text == 0) /* records of ids */
-        e->text = gf_loose_hash((const char *)e->ids, (size_t)e->length * sizeof *e->ids);
+        e->text = gf_hash_fast(GF_HASH_START, e->ids, (size_t)e->length * sizeof *e->ids);
     return st;
 }
 
@@ -232,6 +234,7 @@ static gf_status load_file(gf_dataset *d, const char *path, const gf_data_option
     if (l.records == 0)
         return gf_fail(err, GF_EINPUT, "%s: the file holds no record", path);
     d->source[source].format = l.opt.format;
+    d->source[source].alpaca_text = l.opt.format == GF_DATA_ALPACA && gf_alpaca_is_text(&l.opt);
     return GF_OK;
 }
 

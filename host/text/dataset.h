@@ -64,7 +64,7 @@ struct gf_example {
     int64_t length, trained; /* trained: labels != -100 other than label 0 */
     const char *file;        /* where it stands; not owned by the example */
     int64_t line;            /* 1-based; for a .json array the line on which the element starts */
-    uint64_t text; /* gf_loose_hash of what was tokenized, of the ids if there is no text */
+    uint64_t text; /* gf_loose_hash of what was tokenized; without a text a hash of the ids */
 };
 
 enum { GF_SHORT_ANSWER = 2 }; /* tokens: one word and the end token */
@@ -83,6 +83,7 @@ typedef struct {
     int64_t examples;           /* of it in the data set */
     int64_t dropped, truncated; /* over max_length, as asked for */
     gf_data_format format;      /* what the records are */
+    bool alpaca_text;           /* Alpaca records with their own prompt, not as chats */
 } gf_data_file;
 
 typedef struct {
@@ -135,6 +136,9 @@ int64_t gf_dataset_longest(const gf_dataset *d);
 /* A hash that texts share which differ only in case and white space. Not UTF-8 is taken as bytes.
  */
 uint64_t gf_loose_hash(const char *text, size_t size);
+
+/* "sharegpt", as --data-format has it. */
+const char *gf_data_format_name(gf_data_format f);
 
 /* One conversation (array of messages, or object with "messages" and perhaps "tools",
  * "chat_template_kwargs") or other record of the formats above, to one example; for `graft

@@ -33,6 +33,9 @@ gf_status gf_pair_example(const gf_record *r);               /* pair.c */
 gf_status gf_text_example(const gf_record *r, bool guanaco); /* guanaco.c */
 gf_status gf_token_example(const gf_record *r);              /* dataset_format.c */
 
+/* Do Alpaca records get Alpaca's own prompt? pair.c */
+bool gf_alpaca_is_text(const gf_data_options *opt);
+
 /* Messages, with the tools and other columns of the record, to its example: assistants' turns from
  * number `first` (from 0) on are trained, unless --train-on says otherwise. conversation.c */
 gf_status gf_messages_example(const gf_record *r, const cJSON *messages, int first);
@@ -47,6 +50,5 @@ bool gf_guanaco_begins(const char *text);
 
 /* The format of a record by its keys: never GF_DATA_AUTO. */
 gf_status gf_data_detect(const cJSON *record, const char *place, gf_data_format *out, gf_err *err);
-const char *gf_data_format_name(gf_data_format f);
 
 #endif

@@ -189,11 +189,14 @@ out:
     return st;
 }
 
+bool gf_alpaca_is_text(const gf_data_options *opt)
+{
+    return opt->alpaca == GF_ALPACA_TEXT || (opt->alpaca == GF_ALPACA_AUTO && opt->chat == NULL);
+}
+
 gf_status gf_alpaca_example(const gf_record *r)
 {
     alpaca a = {0};
     TRY(read_alpaca(r, &a));
-    const bool chat = r->opt->alpaca == GF_ALPACA_CHAT ||
-                      (r->opt->alpaca == GF_ALPACA_AUTO && r->opt->chat != NULL);
-    return chat ? alpaca_chat(r, &a) : alpaca_text(r, &a);
+    return gf_alpaca_is_text(r->opt) ? alpaca_text(r, &a) : alpaca_chat(r, &a);
 }

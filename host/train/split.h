@@ -11,4 +11,10 @@
 gf_status gf_split(gf_dataset *data, gf_dataset *held_out, double share, uint64_t seed,
                    gf_err *err);
 
+/* Chooses about share * count examples to hold out: held[count] says which, *out how many. Examples
+ * with one text (gf_example.text) stay on one side, so that they may be fewer. The seed decides.
+ * GF_EINPUT: nothing is left on one of the sides. */
+gf_status gf_split_choose(bool *held, int64_t *out, const gf_dataset *data, double share,
+                          uint64_t seed, gf_err *err);
+
 #endif

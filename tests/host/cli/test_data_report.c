@@ -42,16 +42,16 @@ Test(data_report, lengths_are_nearest_ranks)
     fill();
     gf_dataset d = made(EXAMPLES);
     gf_data_report r;
-    cr_assert_eq(gf_data_report_make(&r, &d, 90, NULL), GF_OK);
+    cr_assert_eq(gf_data_report_make(&r, &d, NULL, 90, NULL), GF_OK);
     cr_expect(r.examples == 101 && r.tokens == 101 * 102 / 2 && r.trained == 2 * 50 * 51 / 2);
     cr_expect(r.min == 1 && r.median == 51 && r.p90 == 91 && r.p99 == 100 && r.max == 101);
-    cr_expect(r.over == 11 && r.duplicates == 0 && r.duplicate == -1 && r.no_end_token == 7);
+    cr_expect(r.over == 11 && r.same.count == 0 && r.same.first == -1 && r.no_end_token == 7);
     cr_expect(r.longest == 0);
     d.count = 1;
-    cr_assert_eq(gf_data_report_make(&r, &d, 90, NULL), GF_OK);
+    cr_assert_eq(gf_data_report_make(&r, &d, NULL, 90, NULL), GF_OK);
     cr_expect(r.min == 101 && r.median == 101 && r.p90 == 101 && r.p99 == 101 && r.max == 101);
     d.count = 0;
-    cr_assert_eq(gf_data_report_make(&r, &d, 90, NULL), GF_OK);
+    cr_assert_eq(gf_data_report_make(&r, &d, NULL, 90, NULL), GF_OK);
     cr_expect(r.examples == 0 && r.max == 0 && r.longest == -1);
     gf_dataset_free(&d);
 }
@@ -67,9 +67,9 @@ Test(data_report, duplicates_are_equal_in_ids_and_labels)
     labels[99][3] = -100; /* other labels */
     words[97][0] = words[93][0];
     gf_dataset d = made(EXAMPLES);
-    cr_assert_eq(gf_data_report_make(&r, &d, 90, NULL), GF_OK);
-    cr_expect_eq(r.duplicates, 3);
-    cr_expect(r.duplicate == 95 && r.original == 91);
+    cr_assert_eq(gf_data_report_make(&r, &d, NULL, 90, NULL), GF_OK);
+    cr_expect_eq(r.same.count, 3);
+    cr_expect(r.same.first == 95 && r.same.other == 91);
     gf_dataset_free(&d);
 }
 
@@ -84,13 +84,13 @@ Test(data_report, json_and_text)
     words[1][0] = words[2][0];
     examples[1].length = examples[2].length;
     gf_dataset d = made(EXAMPLES);
-    cr_assert_eq(gf_data_report_make(&r, &d, 90, NULL), GF_OK);
+    cr_assert_eq(gf_data_report_make(&r, &d, NULL, 90, NULL), GF_OK);
     cr_assert_eq(gf_data_report_json(&r, &json, &err), GF_OK);
     cr_assert_eq(gf_json_parse(&root, json.data, json.len, "json", 1, &err), GF_OK, "%s", err.text);
     cr_expect_eq(cJSON_GetObjectItem(root, "over_length")->valueint, 11);
     cr_expect_eq(
         cJSON_GetObjectItem(cJSON_GetObjectItem(root, "first_duplicate"), "line")->valueint, 3);
-    cr_assert_eq(gf_data_report_text(&r, &o, "data", &text, &err), GF_OK);
+    cr_assert_eq(gf_data_report_text(&r, &o, "data", 80, &text, &err), GF_OK);
     cr_expect(strstr(text.data, "d.jsonl:3 is d.jsonl:2"), "%s", text.data);
     cr_expect(strstr(text.data, "train refuses them"), "%s", text.data);
     cJSON_Delete(root);
