@@ -1,8 +1,8 @@
 /* adamw8.cu - one AdamW update with moments of 8 bits. Contract: graft/ops.h. Every operation is
  * rounded by itself as on the CPU: the same bits.
  *
- * A warp has a block of 256 elements at a time, a lane eight neighbours of it, so that the block's
- * largest moments are found without leaving the warp. */
+ * A warp has a block of 256 elements at a time, so that its largest moments are found without
+ * leaving the warp; a lane has four pairs of them, side by side with its neighbours'. */
 #include "device.cuh"
 #include "map8.h"
 
@@ -12,58 +12,59 @@
 struct eight {
     float value[EIGHT];
     int64_t g[EIGHT];
-    uint32_t m[2], v[2]; /* codes, four in each */
+    uint32_t m[EIGHT], v[EIGHT]; /* codes */
 };
 
-DEVICE uint32_t code_at(const uint32_t (&codes)[2], int j)
+/* Of the j-th element of this lane, in its block. */
+DEVICE int place_of(int j)
 {
-    return codes[j / 4] >> (8 * (j % 4)) & 255u;
+    return j / 2 * 2 * WARP + 2 * (threadIdx.x % WARP) + j % 2;
 }
 
-/* Elements from `at` on, `count` of them (8 where wide); zeros behind. */
+/* The lane's elements of the block that begins here; those from `left` on are zeros. */
 DEVICE void take(eight &e, const float *value, const int64_t *g, const uint8_t *m, const uint8_t *v,
-                 int64_t at, int count, bool wide)
+                 int64_t left, bool wide)
 {
-    if (wide) {
 #pragma unroll
-        for (int j = 0; j < EIGHT; j += 4)
-            *(float4 *)&e.value[j] = *(const float4 *)&value[at + j];
+    for (int j = 0; j < EIGHT; j += 2) {
+        const int at = place_of(j);
+        if (wide) {
+            *(float2 *)&e.value[j] = *(const float2 *)&value[at];
+            *(longlong2 *)&e.g[j] = *(const longlong2 *)&g[at];
+            const uchar2 mc = *(const uchar2 *)&m[at], vc = *(const uchar2 *)&v[at];
+            e.m[j] = mc.x, e.m[j + 1] = mc.y, e.v[j] = vc.x, e.v[j + 1] = vc.y;
+            continue;
+        }
 #pragma unroll
-        for (int j = 0; j < EIGHT; j += 2)
-            *(longlong2 *)&e.g[j] = *(const longlong2 *)&g[at + j];
-        *(uint2 *)e.m = *(const uint2 *)&m[at];
-        *(uint2 *)e.v = *(const uint2 *)&v[at];
-        return;
-    }
-    e.m[0] = e.m[1] = e.v[0] = e.v[1] = 0;
-#pragma unroll
-    for (int j = 0; j < EIGHT; j++) {
-        const bool there = j < count;
-        e.value[j] = there ? value[at + j] : 0.0f;
-        e.g[j] = there ? g[at + j] : 0;
-        e.m[j / 4] |= there ? (uint32_t)m[at + j] << (8 * (j % 4)) : 0;
-        e.v[j / 4] |= there ? (uint32_t)v[at + j] << (8 * (j % 4)) : 0;
+        for (int i = 0; i < 2; i++) {
+            const bool there = at + i < left;
+            e.value[j + i] = there ? value[at + i] : 0.0f;
+            e.g[j + i] = there ? g[at + i] : 0;
+            e.m[j + i] = there ? m[at + i] : 127; /* of zero */
+            e.v[j + i] = there ? v[at + i] : 0;
+        }
     }
 }
 
-DEVICE void put_back(const eight &e, float *value, uint8_t *m, uint8_t *v, int64_t at, int count,
-                     bool wide)
+DEVICE void put_back(const eight &e, float *value, uint8_t *m, uint8_t *v, int64_t left, bool wide)
 {
-    if (wide) {
 #pragma unroll
-        for (int j = 0; j < EIGHT; j += 4)
-            *(float4 *)&value[at + j] = *(const float4 *)&e.value[j];
-        *(uint2 *)&m[at] = *(const uint2 *)e.m;
-        *(uint2 *)&v[at] = *(const uint2 *)e.v;
-        return;
-    }
-#pragma unroll
-    for (int j = 0; j < EIGHT; j++)
-        if (j < count) {
-            value[at + j] = e.value[j];
-            m[at + j] = (uint8_t)code_at(e.m, j);
-            v[at + j] = (uint8_t)code_at(e.v, j);
+    for (int j = 0; j < EIGHT; j += 2) {
+        const int at = place_of(j);
+        if (wide) {
+            *(float2 *)&value[at] = make_float2(e.value[j], e.value[j + 1]);
+            *(uchar2 *)&m[at] = make_uchar2((uint8_t)e.m[j], (uint8_t)e.m[j + 1]);
+            *(uchar2 *)&v[at] = make_uchar2((uint8_t)e.v[j], (uint8_t)e.v[j + 1]);
+            continue;
         }
+#pragma unroll
+        for (int i = 0; i < 2; i++)
+            if (at + i < left) {
+                value[at + i] = e.value[j + i];
+                m[at + i] = (uint8_t)e.m[j + i];
+                v[at + i] = (uint8_t)e.v[j + i];
+            }
+    }
 }
 
 DEVICE float update(float value, float &m, float &v, int64_t g, const gf_adamw8_factors &a)
@@ -96,40 +97,36 @@ extern "C" __global__ void __launch_bounds__(256)
 {
     __shared__ maps p;
     make_maps(p);
-    const int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
+    const int warps = blockDim.x / WARP;
     const int64_t blocks = (n + BLOCK8 - 1) / BLOCK8, stride = (int64_t)gridDim.x * warps;
     int64_t block = (int64_t)blockIdx.x * warps + threadIdx.x / WARP;
     for (; block < blocks; block += stride) {
-        const int64_t at = block * BLOCK8 + lane * EIGHT, left = n - at;
-        const int count = left < 0 ? 0 : left < EIGHT ? (int)left : EIGHT;
-        const bool wide = a.wide && count == EIGHT;
+        const int64_t at = block * BLOCK8, left = n - at;
+        const bool wide = a.wide && left >= BLOCK8;
         const float m_old = m_max[block], v_old = v_max[block];
         float mi[EIGHT], vi[EIGHT], m_new = 0.0f, v_new = 0.0f;
         eight e;
-        take(e, value, g, m, v, at, count, wide);
+        take(e, value + at, g + at, m + at, v + at, left, wide);
 #pragma unroll
-        for (int j = 0; j < EIGHT; j++) {
-            mi[j] = __fmul_rn(p.m[code_at(e.m, j)], m_old);
-            vi[j] = __fmul_rn(p.v[code_at(e.v, j)], v_old);
+        for (int j = 0; j < EIGHT; j++) { /* what is not there stays zero */
+            mi[j] = __fmul_rn(p.m[e.m[j]], m_old);
+            vi[j] = __fmul_rn(p.v[e.v[j]], v_old);
             e.value[j] = update(e.value[j], mi[j], vi[j], e.g[j], a);
-            m_new = j < count ? fmaxf(m_new, fabsf(mi[j])) : m_new;
-            v_new = j < count ? fmaxf(v_new, vi[j]) : v_new;
+            m_new = fmaxf(m_new, fabsf(mi[j]));
+            v_new = fmaxf(v_new, vi[j]);
         }
         m_new = warp_max(m_new);
         v_new = warp_max(v_new);
-        e.m[0] = e.m[1] = e.v[0] = e.v[1] = 0;
 #pragma unroll
         for (int j = 0; j < EIGHT; j++) {
             const float share = m_new > 0.0f ? __fdiv_rn(mi[j], m_new) : 0.0f;
-            int code = gf_map8_nearest(p.m_middle, share);
-            code = mi[j] < 0.0f && code == 127 ? 126 : code; /* its sign stays */
-            e.m[j / 4] |= (uint32_t)code << (8 * (j % 4));
-            code = gf_map8_nearest(p.v_middle, v_new > 0.0f ? __fdiv_rn(vi[j], v_new) : 0.0f);
-            e.v[j / 4] |= (uint32_t)code << (8 * (j % 4));
+            const int code = gf_map8_nearest(p.m_middle, share);
+            e.m[j] = mi[j] < 0.0f && code == 127 ? 126 : code; /* its sign stays */
+            e.v[j] = gf_map8_nearest(p.v_middle, v_new > 0.0f ? __fdiv_rn(vi[j], v_new) : 0.0f);
         }
-        put_back(e, value, m, v, at, count, wide);
+        put_back(e, value + at, m + at, v + at, left, wide);
         __syncwarp(); /* all lanes have read the old ones */
-        if (lane == 0) {
+        if (threadIdx.x % WARP == 0) {
             m_max[block] = m_new;
             v_max[block] = v_new;
         }

@@ -15,9 +15,6 @@
 #define GF_MAP8 static inline
 #endif
 
-#define GF_MAP8_DECADES 7 /* 2^7 - 1 positive values, or 2^8 - 2 where there are no negative ones  \
-                           */
-
 /* Point i of n + 1 from 0.1 to 1, from the nearer end: torch.linspace. */
 GF_MAP8 float gf_map8_point(int i, int n)
 {

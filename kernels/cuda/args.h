@@ -23,7 +23,7 @@ typedef struct {
 typedef struct {
     double scale;
     float keep, beta1, w1, beta2, w2, step, eps;
-    int32_t wide; /* units of 8 elements are aligned */
+    int32_t wide; /* pairs of elements are aligned */
 } gf_adamw8_factors;
 
 /* What lion multiplies with (kernels/lion.c). */

@@ -50,7 +50,7 @@ gf_status gf_cuda_adamw8(gf_backend *be, gf_tensor value, gf_tensor m, gf_tensor
         .w2 = (float)(1.0 - args->beta2),
         .step = (float)(args->lr * root / (1.0 - pow(args->beta1, t))),
         .eps = (float)(args->eps * root),
-        .wide = gf_arg_aligned(value, 4) && gf_arg_aligned(m, 8) && gf_arg_aligned(v, 8) &&
+        .wide = gf_arg_aligned(value, 2) && gf_arg_aligned(m, 2) && gf_arg_aligned(v, 2) &&
                 gf_arg_aligned(g, 2),
     };
     return GF_LAUNCH(be, "adamw8", "adamw8", ((gf_dim){blocks < BLOCKS8 ? blocks : BLOCKS8, 1, 1}),

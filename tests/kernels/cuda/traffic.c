@@ -146,11 +146,11 @@ Test(traffic, losses_and_updates)
     DEVICE_OK(&be, gf_count_losses(&be, sums, many, labels, labels));
     DEVICE_OK(&be, gf_sum_squares(&be, &square, g, 1.0));
     DEVICE_OK(&be, gf_adamw(&be, value, a, b, g, 1.0, &args));
-    const gf_tensor m = vector(GF_U8, n), v = vector(GF_U8, n);
+    const gf_tensor m_code = vector(GF_U8, n), v_code = vector(GF_U8, n);
     const gf_tensor m_max = vector(GF_F32, (n + 255) / 256),
                     v_max = vector(GF_F32, (n + 255) / 256);
     const gf_lion_args lion = {1e-3, 0.9, 0.99, 0.0};
-    DEVICE_OK(&be, gf_adamw8(&be, value, m, v, m_max, v_max, g, 1.0, &args));
+    DEVICE_OK(&be, gf_adamw8(&be, value, m_code, v_code, m_max, v_max, g, 1.0, &args));
     DEVICE_OK(&be, gf_lion(&be, value, a, g, 1.0, &lion));
     end();
 }
