@@ -4,7 +4,7 @@
 #ifndef GRAFT_HOST_TEXT_TOKENIZER_H
 #define GRAFT_HOST_TEXT_TOKENIZER_H
 
-#include "format/gguf.h"
+#include "format/gguf_write.h"
 #include "graft/base.h"
 
 /* Encoding, decoding and gf_tokenizer_pieces use work space inside: one thread at a time. */
@@ -64,5 +64,14 @@ const char *gf_tokenizer_template(const gf_tokenizer *t);
  * if not NULL. */
 gf_status gf_tokenizer_save(const gf_tokenizer *t, const char *dir, const char *chat_template,
                             gf_err *err);
+
+/* Appends its keys (tokenizer.ggml.*, tokenizer.chat_template) as llama.cpp reads them, for a model
+ * with `vocabulary` rows of embedding; ids without a token become unused ones. `chat_template`
+ * replaces the template's text if not NULL. A pipeline for which GGUF has no name, or one that adds
+ * other tokens than bos and eos: GF_EMISSING; more tokens than rows: GF_EINPUT. *note: what GGUF
+ * cannot say, so that llama.cpp does otherwise in rare texts, as a clause for a warning; or NULL.
+ */
+gf_status gf_tokenizer_put_gguf(gf_tokenizer *t, int64_t vocabulary, const char *chat_template,
+                                gf_gguf_keys *keys, const char **note, gf_err *err);
 
 #endif

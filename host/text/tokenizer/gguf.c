@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TYPE_UNKNOWN = 2, TYPE_CONTROL = 3, TYPE_USER = 4 }; /* tokenizer.ggml.token_type */
-
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
@@ -155,13 +153,13 @@ static gf_status load_types(gf_tokenizer *t, const gf_gguf *g, gf_err *err)
     for (int32_t id = 0; data && id < t->vocab.size; id++) {
         int32_t type;
         memcpy(&type, data + 4 * (size_t)id, 4);
-        if (type != TYPE_UNKNOWN && type != TYPE_CONTROL && type != TYPE_USER)
+        if (type != GF_TOKEN_UNKNOWN && type != GF_TOKEN_CONTROL && type != GF_TOKEN_USER)
             continue;
         const char *text = gf_vocab_text(&t->vocab, id, NULL);
         gf_added a = {.id = id};
         a.rstrip = rstrip && strcmp(text, "<unk>") != 0 && strcmp(text, "<s>") != 0 &&
                    strcmp(text, "<|endoftext|>") != 0;
-        TRY(gf_tokenizer_add_added(t, a, type != TYPE_USER, err));
+        TRY(gf_tokenizer_add_added(t, a, type != GF_TOKEN_USER, err));
     }
     return GF_OK;
 }
@@ -249,6 +247,62 @@ static gf_status load_byte_level(gf_tokenizer *t, const gf_gguf *g, gf_err *err)
     if (!gf_tokenizer_add_dec(t, GF_DEC_BYTES, err))
         return GF_ENOMEM;
     return load_affixes(t, g, kind->add_bos, err);
+}
+
+static bool is_split(const gf_pre *p, const char *pattern)
+{
+    return p->kind == GF_PRE_PATTERN && !p->pattern.literal && !p->invert &&
+           p->behaviour == GF_SPLIT_ISOLATED && strcmp(p->pattern.source, pattern) == 0;
+}
+
+/* Is the pipeline the one that load_byte_level makes of this kind? */
+static bool is_kind(const gf_tokenizer *t, const struct kind *kind)
+{
+    const gf_pre *p = t->pre, *end = p + t->pres;
+    if (t->norms != (kind->nfc ? 1 : 0) || (kind->nfc && t->norm[0].kind != GF_NORM_NFC))
+        return false;
+    if (kind->pattern && (p == end || !is_split(p++, kind->pattern)))
+        return false;
+    if (kind->digits && (p == end || p->kind != GF_PRE_CLASS || p->in_class != gf_is_number ||
+                         p++->behaviour != GF_SPLIT_ISOLATED))
+        return false;
+    return p + 1 == end && p->kind == GF_PRE_BYTES && !p->add_prefix_space &&
+           p->use_regex == !kind->pattern;
+}
+
+/* Do merges alone make every token of its own text? Then it is all the same whether words that are
+ * tokens skip them. */
+static gf_status merges_make_all(bool *all, gf_tokenizer *t, gf_err *err)
+{
+    *all = !t->bpe.ignore_merges; /* with it, nothing can be learned here */
+    for (int32_t i = 0; *all && i < t->vocab.tokens; i++) {
+        const gf_token *token = &t->vocab.token[i];
+        if (token->added)
+            continue;
+        TRY(gf_bpe_word(&t->bpe, &t->vocab, t->vocab.bytes.data + token->offset, token->size, err));
+        *all = t->bpe.count == 1 && t->bpe.symbol[0].id == token->id;
+    }
+    return GF_OK;
+}
+
+gf_status gf_gguf_pre_of(const char **name, gf_tokenizer *t, gf_err *err)
+{
+    const struct kind *close = NULL;
+    bool same = false;
+    *name = NULL;
+    for (size_t i = 0; !t->bpe.byte_fallback && i < sizeof kinds / sizeof *kinds; i++) {
+        if (!is_kind(t, &kinds[i]))
+            continue;
+        if (kinds[i].ignore_merges == t->bpe.ignore_merges) {
+            *name = kinds[i].name;
+            return GF_OK;
+        }
+        close = close ? close : &kinds[i];
+    }
+    if (close)
+        TRY(merges_make_all(&same, t, err));
+    *name = same ? close->name : NULL;
+    return GF_OK;
 }
 
 static gf_status own_text(char **to, const char *text, gf_err *err)

@@ -101,6 +101,10 @@ gf_status gf_vocab_merge(gf_vocab *v, const char *left, size_t nl, const char *r
 const gf_merge *gf_vocab_pair(const gf_vocab *v, int32_t left, int32_t right);
 gf_token *gf_vocab_at(const gf_vocab *v, int32_t id); /* NULL: no such token */
 const char *gf_vocab_text(const gf_vocab *v, int32_t id, size_t *n);
+/* The model's own token of an id, also where an added one has it too. */
+const gf_token *gf_vocab_own(const gf_vocab *v, int32_t id);
+/* All merges in the order of their ranks, a new array. */
+gf_status gf_vocab_ranked(gf_merge **out, size_t *count, const gf_vocab *v, gf_err *err);
 void gf_vocab_free(gf_vocab *v);
 uint64_t gf_text_hash(const char *s, size_t n);
 
@@ -263,6 +267,17 @@ struct gf_tokenizer {
 gf_status gf_tokenizer_parse(gf_tokenizer **t, const char *text, size_t size, const char *where,
                              gf_err *err);
 gf_status gf_tokenizer_new(gf_tokenizer **t, const char *where, gf_err *err);
+/* tokenizer.ggml.token_type */
+enum {
+    GF_TOKEN_NORMAL = 1,
+    GF_TOKEN_UNKNOWN,
+    GF_TOKEN_CONTROL,
+    GF_TOKEN_USER,
+    GF_TOKEN_UNUSED,
+    GF_TOKEN_BYTE
+};
+/* The tokenizer.ggml.pre that stands for the tokenizer's byte-level pipeline; NULL: none does. */
+gf_status gf_gguf_pre_of(const char **name, gf_tokenizer *t, gf_err *err);
 /* Appends a loaded tokenizer as tokenizer.json. */
 gf_status gf_tokenizer_print(const gf_tokenizer *t, gf_buf *b, gf_err *err);
 /* After vocabulary, pipeline and added tokens are known. */

@@ -255,37 +255,16 @@ out:
     return st;
 }
 
-static int by_rank(const void *a, const void *b)
-{
-    const gf_merge *x = a, *y = b;
-    return x->rank < y->rank ? -1 : x->rank > y->rank;
-}
-
-/* The text of one of the model's own tokens, also where an added one has its id. */
-static const gf_token *own_token(const gf_vocab *v, int32_t id)
-{
-    const gf_token *t = gf_vocab_at(v, id);
-    for (int32_t i = 0; t && t->added && i < v->tokens; i++)
-        if (v->token[i].id == id && !v->token[i].added)
-            return &v->token[i];
-    return t;
-}
-
 static gf_status print_merges(gf_buf *b, const gf_vocab *v, gf_err *err)
 {
-    gf_merge *order = gf_alloc(v->merges, sizeof *order, err);
-    if (!order)
-        return GF_ENOMEM;
-    size_t n = 0;
-    for (size_t i = 0; i < v->merge_slots; i++)
-        if (v->merge[i].key != UINT64_MAX)
-            order[n++] = v->merge[i];
-    qsort(order, n, sizeof *order, by_rank);
+    gf_merge *order;
+    size_t n;
     gf_status st = GF_OK;
+    TRY(gf_vocab_ranked(&order, &n, v, err));
     TRYG(gf_buf_str(b, "\"merges\": [", err));
     for (size_t i = 0; i < n; i++) {
-        const gf_token *left = own_token(v, (int32_t)(order[i].key >> 32));
-        const gf_token *right = own_token(v, (int32_t)(uint32_t)order[i].key);
+        const gf_token *left = gf_vocab_own(v, (int32_t)(order[i].key >> 32));
+        const gf_token *right = gf_vocab_own(v, (int32_t)(uint32_t)order[i].key);
         TRYG(gf_buf_str(b, i ? ",\n      [" : "\n      [", err));
         TRYG(gf_json_quote(b, v->bytes.data + left->offset, left->size, err));
         TRYG(gf_buf_str(b, ", ", err));

@@ -236,6 +236,36 @@ const char *gf_vocab_text(const gf_vocab *v, int32_t id, size_t *n)
     return t ? v->bytes.data + t->offset : NULL;
 }
 
+const gf_token *gf_vocab_own(const gf_vocab *v, int32_t id)
+{
+    const gf_token *t = gf_vocab_at(v, id);
+    for (int32_t i = 0; t && t->added && i < v->tokens; i++)
+        if (v->token[i].id == id && !v->token[i].added)
+            return &v->token[i];
+    return t;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const gf_merge *x = a, *y = b;
+    return x->rank < y->rank ? -1 : x->rank > y->rank;
+}
+
+gf_status gf_vocab_ranked(gf_merge **out, size_t *count, const gf_vocab *v, gf_err *err)
+{
+    gf_merge *order = gf_alloc(v->merges, sizeof *order, err);
+    if (!order)
+        return GF_ENOMEM;
+    size_t n = 0;
+    for (size_t i = 0; i < v->merge_slots; i++)
+        if (v->merge[i].key != UINT64_MAX)
+            order[n++] = v->merge[i];
+    qsort(order, n, sizeof *order, by_rank);
+    *out = order;
+    *count = n;
+    return GF_OK;
+}
+
 void gf_vocab_free(gf_vocab *v)
 {
     gf_buf_free(&v->bytes);
