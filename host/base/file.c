@@ -249,6 +249,12 @@ gf_status gf_dir_remove(const char *path, gf_err *err)
     return rmdir(path) == 0 ? GF_OK : fail_write(err, path);
 }
 
+gf_status gf_dir_clear(const char *path, gf_err *err)
+{
+    const int fd = open_again(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+    return fd < 0 ? fail_write(err, path) : remove_inside(fd, path, err);
+}
+
 char *gf_path_join(const char *dir, const char *name, gf_err *err)
 {
     const size_t n = strlen(dir);

@@ -25,6 +25,8 @@ gf_status gf_dir_sync(const char *path, gf_err *err);
 gf_status gf_dir_is_empty(const char *path, bool *empty, gf_err *err); /* missing counts as empty */
 gf_status gf_dir_remove(const char *path, gf_err *err); /* recursively; missing is fine */
 
+gf_status gf_dir_clear(const char *path, gf_err *err); /* removes all that is in it */
+
 /* "a/b" from "a" and "b"; caller frees. */
 char *gf_path_join(const char *dir, const char *name, gf_err *err);
 /* Last component, without allocation. */

@@ -1,47 +1,48 @@
-/* cmd_merge.c - graft merge: base + adapter -> a model folder with its tokenizer. */
+/* cmd_merge.c - graft merge: base + adapters -> a model of its own, in a folder or a GGUF file. */
 #include "cli/commands.h"
 
-#include "cli/progress.h"
-#include "cli/session.h"
-#include "model/merge.h"
+#include "cli/write_model.h"
 
+#include <math.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
-static void on_tensor(void *ctx, int64_t done, int64_t total)
+/* The next number of a list a,b,c; false: it is none. */
+static bool next_weight(const char **text, double *weight)
 {
-    const bool terminal = *(const bool *)ctx;
-    if (terminal)
-        fprintf(stderr, "\rgraft: merging %lld of %lld tensors%s", (long long)done,
-                (long long)total, done == total ? "\n" : "");
+    char *end = NULL;
+    *weight = strtod(*text, &end);
+    if (end == *text || (*end != ',' && *end != '\0') || !isfinite(*weight))
+        return false;
+    *text = *end ? end + 1 : end;
+    return true;
+}
+
+static gf_status read_weights(gf_merge_adapter *list, int count, const char *text, gf_err *err)
+{
+    const char *at = text;
+    for (int i = 0; text && i < count; i++)
+        if (!next_weight(&at, &list[i].weight) || (!*at && i + 1 < count))
+            return gf_fail(err, GF_EARG,
+                           "--adapter-weights %s: want %d number%s a,b,c, one for each --adapter",
+                           text, count, count == 1 ? "" : "s");
+    if (text && *at)
+        return gf_fail(err, GF_EARG, "--adapter-weights %s: more numbers than --adapter (%d)", text,
+                       count);
+    return GF_OK;
 }
 
 gf_status gf_cmd_merge(const gf_options *o, gf_err *err)
 {
-    static const gf_dtype dtypes[] = {[GF_DTYPE_BASE] = GF_DTYPES,
-                                      [GF_DTYPE_F32] = GF_F32,
-                                      [GF_DTYPE_F16] = GF_F16,
-                                      [GF_DTYPE_BF16] = GF_BF16};
-    gf_session s;
-    char *text = NULL;
-    bool terminal = isatty(STDERR_FILENO);
-    gf_status st = GF_OK;
-    gf_session_start(&s, o);
-    TRYG(gf_session_files(&s, err));
-    TRYG(gf_session_tokenizer(&s, false, err));
-    const gf_merge_options opt = {.adapter = o->adapter,
-                                  .output = o->output_dir,
-                                  .dtype = dtypes[o->dtype],
-                                  .progress = on_tensor,
-                                  .ctx = &terminal};
-    TRYG(gf_merge(&s.files, &opt, err));
-    if (s.tokenizer) {
-        TRYG(gf_session_template_text(&s, &text, err));
-        TRYG(gf_tokenizer_save(s.tokenizer, o->output_dir, text, err));
-    }
-    fprintf(stderr, "graft: %s: the merged model\n", o->output_dir);
-out:
-    free(text);
-    gf_session_close(&s);
+    const int count = o->adapter_.count;
+    gf_merge_adapter *list = gf_alloc((size_t)count, sizeof *list, err);
+    if (!list)
+        return GF_ENOMEM;
+    for (int i = 0; i < count; i++)
+        list[i] = (gf_merge_adapter){.dir = o->adapter_.item[i], .weight = 1};
+    gf_status st = read_weights(list, count, o->adapter_weights, err);
+    if (st == GF_OK)
+        st = gf_write_model(o, list, count, err);
+    free(list);
     return st;
 }

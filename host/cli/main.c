@@ -12,9 +12,9 @@ static gf_status run(const gf_options *o, gf_err *err)
         [GF_CMD_data] = gf_cmd_data,         [GF_CMD_plan] = gf_cmd_plan,
         [GF_CMD_train] = gf_cmd_train,       [GF_CMD_eval] = gf_cmd_eval,
         [GF_CMD_generate] = gf_cmd_generate, [GF_CMD_chat] = gf_cmd_chat,
-        [GF_CMD_merge] = gf_cmd_merge,       [GF_CMD_tokenize] = gf_cmd_tokenize,
-        [GF_CMD_export] = gf_cmd_export,     [GF_CMD_info] = gf_cmd_info,
-        [GF_CMD_help] = gf_cmd_help,
+        [GF_CMD_merge] = gf_cmd_merge,       [GF_CMD_convert] = gf_cmd_convert,
+        [GF_CMD_export] = gf_cmd_export,     [GF_CMD_tokenize] = gf_cmd_tokenize,
+        [GF_CMD_info] = gf_cmd_info,         [GF_CMD_help] = gf_cmd_help,
     };
     if (!commands[o->command]) /* the parser refuses these; the table may fall behind it */
         return gf_fail(err, GF_EMISSING, "this command is not in this version");

@@ -18,6 +18,7 @@ enum {
     GENERATE = 1 << GF_CMD_generate,
     CHAT = 1 << GF_CMD_chat,
     MERGE = 1 << GF_CMD_merge,
+    CONVERT = 1 << GF_CMD_convert,
     EXPORT = 1 << GF_CMD_export,
     TOKENIZE = 1 << GF_CMD_tokenize,
     INFO = 1 << GF_CMD_info,

@@ -15,9 +15,9 @@
     X(eval, true, "loss, perplexity and accuracy of a model, with or without an adapter")          \
     X(generate, true, "complete a prompt or a conversation")                                       \
     X(chat, true, "talk to a model")                                                               \
-    X(merge, true, "base + adapter -> a model of its own")                                         \
+    X(merge, true, "base + adapters -> a model of its own")                                        \
     X(export, true, "adapter -> GGUF adapter, Ollama folder, ...")                                 \
-    X(convert, false, "model -> safetensors folder or GGUF")                                       \
+    X(convert, true, "model -> safetensors folder or GGUF")                                        \
     X(tokenize, true, "text or a conversation -> token ids")                                       \
     X(info, true, "what is in a model, an adapter or a checkpoint; what this machine has")         \
     X(sweep, false, "many adapters in one pass")                                                   \
@@ -35,7 +35,15 @@ typedef enum {
 /* Choices are stored as their number in options.def's list. data_format, train_on,
  * overlength, alpaca_prompt, init_lora_weights and lr_scheduler_type have the numbers of
  * gf_data_format, gf_train_on, gf_overlength, gf_init and gf_lr_type; the others these. */
-typedef enum { GF_DTYPE_BASE, GF_DTYPE_F32, GF_DTYPE_F16, GF_DTYPE_BF16 } gf_opt_dtype;
+typedef enum {
+    GF_DTYPE_BASE,
+    GF_DTYPE_F32,
+    GF_DTYPE_F16,
+    GF_DTYPE_BF16,
+    GF_DTYPE_Q8_0,
+    GF_DTYPE_Q4_0,
+    GF_DTYPE_Q4_K
+} gf_opt_dtype;
 typedef enum { GF_PRECISION_AUTO, GF_PRECISION_FP32, GF_PRECISION_BF16 } gf_opt_precision;
 typedef enum { GF_CKPT_AUTO, GF_CKPT_CHEAP } gf_opt_checkpointing;
 typedef enum { GF_DEVICE_AUTO, GF_DEVICE_CPU, GF_DEVICE_CUDA } gf_opt_device;

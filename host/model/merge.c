@@ -1,15 +1,15 @@
 #include "model/merge.h"
 
-#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/file.h"
-#include "model/adapter.h"
-#include "model/delta.h"
+#include "format/safetensors.h"
+#include "model/convert.h"
+#include "model/family.h"
 #include "model/merge_parts.h"
-#include "model/names.h"
 
 /* Weights in memory at a time (DESIGN, section 1: merge). */
 #define SLICE_BYTES ((int64_t)64 << 20)
@@ -17,152 +17,207 @@
 typedef struct {
     const gf_files *base;
     const gf_merge_options *opt;
+    gf_merge_result *result;
     gf_dtype dtype;
-    gf_adapter adapter;
-    gf_adapter_file lora;
+    gf_merge_sources sources;
     int64_t count; /* tensors */
     gf_name *name;
     int64_t done;
+    double error, elements; /* sum of each matrix's squared relative error, by its elements */
     gf_err *err;
 } merge;
+
+/* The file that is being written: one of two. */
+typedef struct {
+    gf_st_writer *folder;
+    gf_gguf_writer *gguf;
+} sink;
+
+static gf_status put_data(sink *to, const void *data, size_t size, gf_err *err)
+{
+    return to->folder ? gf_st_writer_data(to->folder, data, size, err)
+                      : gf_gguf_writer_data(to->gguf, data, size, err);
+}
 
 /* ---- one tensor ----------------------------------------------------------------------- */
 
 typedef struct {
+    const gf_name *name;
     const gf_entry *from;
-    int64_t rows, k;      /* of the weight; k 1 for a vector */
-    int64_t heads;        /* by which its rows are permuted */
-    const gf_lora *lo;    /* or NULL */
-    const gf_entry *b;    /* of lo */
-    float *a;             /* [r,k] of lo */
-    float *magnitude;     /* [rows] of lo with DoRA, or NULL */
-    int64_t slice;        /* rows at a time */
-    unsigned char *raw;   /* [slice,k] as in the file */
-    float *w;             /* [slice,k] */
-    unsigned char *out;   /* [slice,k] as written */
-    unsigned char *b_raw; /* [slice,r] */
-    float *b_f32;
+    gf_dtype dtype;    /* as it is written */
+    int64_t rows, k;   /* of the weight; k 1 for a vector */
+    int64_t heads;     /* by which its rows are permuted in the base */
+    int64_t head_rows; /* of a head whose rows are permuted in the output; 0: they are not */
+    gf_merge_delta delta;
+    gf_quality_row quality;
+    gf_quality_error error;
+    int64_t slice;      /* rows at a time */
+    unsigned char *raw; /* [slice,k] as in the base */
+    float *base, *w;    /* [slice,k]; the same if nothing is added */
+    unsigned char *out; /* [slice,k] as written */
+    unsigned char *put; /* the same with rows permuted */
+    void *scratch;      /* of delta */
+    float *row;         /* [3,k] */
 } work;
 
-static gf_status read_magnitude(const merge *m, work *t)
+/* Vectors of a GGUF are f32, as many rows of one number. */
+static gf_dtype output_dtype(const merge *m, const gf_name *name)
 {
-    t->magnitude = gf_alloc((size_t)t->rows, sizeof *t->magnitude, m->err);
-    void *raw = gf_alloc((size_t)t->rows, sizeof(float), m->err);
-    gf_status st = t->magnitude && raw ? GF_OK : GF_ENOMEM;
-    if (st == GF_OK)
-        st = gf_adapter_file_rows(&m->lora, m->lora.entry[t->lo->magnitude], 0, t->rows, raw,
-                                  t->magnitude, m->err);
-    free(raw);
-    return st;
+    return m->opt->gguf ? gf_convert_dtype(m->dtype, &m->base->config, name) : m->dtype;
 }
 
-static gf_status read_a(const merge *m, work *t)
+static gf_status take_buffers(const merge *m, work *t)
 {
-    const gf_entry *a = m->lora.entry[t->lo->a];
-    t->b = m->lora.entry[t->lo->b];
-    t->a = gf_alloc((size_t)t->lo->r, (size_t)t->k * sizeof(float), m->err);
-    void *raw = gf_alloc((size_t)t->k, sizeof(float), m->err);
-    gf_status st = t->a && raw ? GF_OK : GF_ENOMEM;
-    for (int64_t i = 0; st == GF_OK && i < t->lo->r; i++)
-        st = gf_adapter_file_rows(&m->lora, a, i, 1, raw, t->a + i * t->k, m->err);
-    free(raw);
-    if (st == GF_OK && t->lo->magnitude >= 0)
-        st = read_magnitude(m, t);
-    return st;
+    const size_t n = (size_t)t->slice, wide = (size_t)t->k * sizeof(float);
+    const bool adds = t->delta.count > 0;
+    t->raw = gf_alloc(n, wide, m->err); /* no type of a weight is wider */
+    t->w = gf_alloc(n, wide, m->err);
+    t->base = adds ? gf_alloc(n, wide, m->err) : t->w;
+    t->out = gf_alloc(n, wide, m->err);
+    t->put = gf_alloc(t->head_rows > 0 ? n : 0, wide, m->err);
+    t->scratch = gf_alloc(n, (size_t)gf_merge_delta_row(&t->delta), m->err);
+    t->row = gf_alloc(3, wide, m->err);
+    return t->raw && t->w && t->base && t->out && t->put && t->scratch && t->row ? GF_OK
+                                                                                 : GF_ENOMEM;
 }
 
 static gf_status start_work(const merge *m, work *t, const gf_name *name)
 {
-    *t = (work){.rows = name->dim[0], .k = name->dim[1]};
+    *t = (work){.name = name, .rows = name->dim[0], .k = name->dim[1]};
     t->from = gf_files_find(m->base, name->name);
-    int64_t r = 0;
-    if (name->linear >= 0) {
+    t->dtype = output_dtype(m, name);
+    if (name->linear >= 0)
         t->heads = gf_files_heads(m->base, (gf_linear_id)name->linear);
-        if (name->rank == 2)
-            t->lo = gf_adapter_find(&m->adapter, name->layer, (gf_linear_id)name->linear);
-    }
-    if (t->lo) {
-        TRY(read_a(m, t));
-        r = t->lo->r;
-    }
-    const int64_t per_row = 12 * t->k + 8 * r; /* raw, f32 and out; B raw and f32: 4 bytes each */
-    t->slice = (SLICE_BYTES - 4 * r * t->k) / per_row;
-    t->slice = t->slice < 1 ? 1 : t->slice > t->rows ? t->rows : t->slice;
-    const size_t n = (size_t)t->slice;
-    t->raw = gf_alloc(n, (size_t)t->k * 4, m->err); /* 4: no type of a weight is wider */
-    t->w = gf_alloc(n, (size_t)t->k * 4, m->err);
-    t->out = gf_alloc(n, (size_t)t->k * 4, m->err);
-    t->b_raw = gf_alloc(n, (size_t)r * 4, m->err);
-    t->b_f32 = gf_alloc(n, (size_t)r * 4, m->err);
-    return t->raw && t->w && t->out && t->b_raw && t->b_f32 ? GF_OK : GF_ENOMEM;
+    const int64_t out_heads = m->opt->gguf ? gf_convert_heads(&m->base->config, name) : 0;
+    if (out_heads > 0)
+        t->head_rows = t->rows / out_heads;
+    TRY(gf_merge_delta_start(&t->delta, &m->sources, name, m->err));
+    t->quality.layer = name->layer;
+    t->quality.dtype = t->dtype;
+    /* raw, w, base, out, put: no more than 4 bytes each for an element */
+    const int64_t per_row = 20 * t->k + gf_merge_delta_row(&t->delta);
+    t->slice = (SLICE_BYTES - gf_merge_delta_held(&t->delta)) / per_row;
+    const int64_t least = t->head_rows > 0 ? t->head_rows : 1; /* rows change places in a head */
+    t->slice = t->slice < least ? least : t->slice / least * least;
+    t->slice = t->slice > t->rows ? t->rows : t->slice;
+    return take_buffers(m, t);
 }
 
 static void end_work(work *t)
 {
-    free(t->a);
-    free(t->magnitude);
+    gf_merge_delta_end(&t->delta);
     free(t->raw);
+    if (t->base != t->w)
+        free(t->base);
     free(t->w);
     free(t->out);
-    free(t->b_raw);
-    free(t->b_f32);
+    free(t->put);
+    free(t->scratch);
+    free(t->row);
 }
 
 /* What would become infinite, or is not a number, must not go into a model unnoticed. */
-static gf_status check_range(const merge *m, const work *t, const char *name, int64_t count)
+static gf_status check_range(const merge *m, const work *t, int64_t count)
 {
-    /* from half a step above the largest value on, rounding gives infinity */
-    const float limit = m->dtype == GF_F16    ? 65520.0F
-                        : m->dtype == GF_BF16 ? 0x1.FFp127F
-                                              : INFINITY;
+    /* From half a step above the largest value on, rounding gives infinity; blocks have an f16 as
+     * the scale of numbers of at least 7. */
+    const float limit = t->dtype == GF_F32    ? INFINITY
+                        : t->dtype == GF_BF16 ? 0x1.FFp127F
+                                              : 65520.0F;
     for (int64_t i = 0; i < count; i++)
         if (!(fabsf(t->w[i]) < limit))
             return gf_fail(m->err, GF_ENUMERIC,
                            "%s: %s would hold %g, which %s cannot; choose another --dtype or look "
                            "at the adapter",
-                           m->opt->output, name, (double)t->w[i], gf_dtype_name(m->dtype));
+                           m->opt->output, t->name->name, (double)t->w[i], gf_dtype_name(t->dtype));
     return GF_OK;
 }
 
-static gf_status write_slice(const merge *m, const work *t, const char *name, int64_t first,
-                             int64_t rows, gf_st_writer *w)
+/* Rows of whole heads from Hugging Face's order into GGUF's: of a head's two halves, one of each in
+ * turn (FORMATS 6.5). */
+static const unsigned char *permuted(const work *t, const unsigned char *from, int64_t rows)
 {
-    const size_t size = (size_t)gf_row_bytes(m->dtype, rows * t->k);
-    TRY(gf_files_rows(m->base, t->from, t->heads, first, rows, t->raw, m->err));
-    if (!t->lo && t->from->dtype == m->dtype)
-        return gf_st_writer_data(w, t->raw, size, m->err);
-    gf_to_f32(t->w, t->from->dtype, t->raw, rows * t->k);
-    if (t->lo) {
-        TRY(gf_adapter_file_rows(&m->lora, t->b, first, rows, t->b_raw, t->b_f32, m->err));
-        gf_delta_add(t->w, t->b_f32, t->a, rows, t->k, t->lo->r, (float)t->lo->scale);
-        if (t->magnitude)
-            gf_delta_scale(t->w, t->magnitude + first, rows, t->k);
-    }
-    TRY(check_range(m, t, name, rows * t->k));
-    gf_from_f32(m->dtype, t->out, t->w, rows * t->k);
-    return gf_st_writer_data(w, t->out, size, m->err);
+    const size_t size = (size_t)gf_row_bytes(t->dtype, t->k);
+    const int64_t half = t->head_rows / 2;
+    if (t->head_rows == 0)
+        return from;
+    for (int64_t head = 0; head < rows; head += t->head_rows)
+        for (int64_t i = 0; i < t->head_rows; i++) {
+            const int64_t to = i < half ? 2 * i : 2 * (i - half) + 1;
+            memcpy(t->put + (size_t)(head + to) * size, from + (size_t)(head + i) * size, size);
+        }
+    return t->put;
 }
 
-static gf_status write_tensor(merge *m, const gf_name *name, gf_st_writer *w)
+static gf_status write_slice(const merge *m, work *t, int64_t first, int64_t rows, sink *to)
+{
+    const int64_t count = rows * t->k;
+    const size_t size = (size_t)(rows * gf_row_bytes(t->dtype, t->k));
+    TRY(gf_files_rows(m->base, t->from, t->heads, first, rows, t->raw, m->err));
+    if (t->delta.count == 0 && t->from->dtype == t->dtype)
+        return put_data(to, permuted(t, t->raw, rows), size, m->err);
+    gf_to_f32(t->base, t->from->dtype, t->raw, count);
+    if (t->delta.count > 0)
+        TRY(gf_merge_delta_rows(&t->delta, t->w, t->base, first, rows, t->scratch, m->err));
+    TRY(check_range(m, t, count));
+    gf_from_f32(t->dtype, t->out, t->w, count);
+    if (t->name->rank == 2)
+        gf_quality_measure(&t->error, &t->quality, t->dtype, t->out, t->w,
+                           t->delta.count > 0 ? t->base : NULL, rows, t->k, t->row);
+    return put_data(to, permuted(t, t->out, rows), size, m->err);
+}
+
+static gf_status count_tensor(merge *m, work *t)
+{
+    gf_merge_result *r = m->result;
+    r->tensors++;
+    r->bytes += t->rows * gf_row_bytes(t->dtype, t->k);
+    if (m->opt->gguf && gf_convert_falls_back(m->dtype, t->name) && r->fallbacks++ == 0) {
+        snprintf(r->fallback, sizeof r->fallback, "%s", t->name->gguf);
+        r->fallback_dtype = t->dtype;
+    }
+    if (t->name->rank == 2)
+        m->elements += (double)t->rows * (double)t->k;
+    if (t->error.size > 0)
+        m->error += t->error.error / t->error.size * t->error.elements;
+    if (t->delta.count == 0 || t->name->rank != 2)
+        return GF_OK;
+    snprintf(t->quality.name, sizeof t->quality.name, "%.*s",
+             (int)(strlen(t->name->name) - strlen(".weight")), t->name->name);
+    return gf_quality_add(&r->quality, &t->quality, m->err);
+}
+
+static gf_status report(const merge *m)
+{
+    if (!m->opt->progress || m->opt->progress(m->opt->ctx, m->done, m->count))
+        return GF_OK;
+    return gf_fail(m->err, GF_EINTERRUPT, "%s: interrupted, nothing of it was kept",
+                   m->opt->output);
+}
+
+static gf_status write_tensor(merge *m, const gf_name *name, sink *to)
 {
     work t;
     gf_status st = start_work(m, &t, name);
     for (int64_t at = 0; st == GF_OK && at < t.rows; at += t.slice) {
         const int64_t rows = t.rows - at < t.slice ? t.rows - at : t.slice;
-        st = write_slice(m, &t, name->name, at, rows, w);
+        st = write_slice(m, &t, at, rows, to);
+        m->done += at + rows == t.rows;
+        if (st == GF_OK)
+            st = report(m);
     }
+    if (st == GF_OK)
+        st = count_tensor(m, &t);
     end_work(&t);
-    if (st == GF_OK && m->opt->progress)
-        m->opt->progress(m->opt->ctx, ++m->done, m->count);
     return st;
 }
 
-/* ---- the files of weights ------------------------------------------------------------- */
+/* ---- a folder -------------------------------------------------------------------------- */
 
 static gf_status write_shard(merge *m, const gf_shard *shard)
 {
     gf_status st = GF_OK;
-    gf_st_writer *w = NULL;
+    sink to = {0};
     char *path = gf_path_join(m->opt->output, shard->file, m->err);
     gf_st_decl *decl = gf_alloc((size_t)shard->count, sizeof *decl, m->err);
     if (!path || !decl) {
@@ -173,27 +228,31 @@ static gf_status write_shard(merge *m, const gf_shard *shard)
     for (int64_t i = 0; i < shard->count; i++)
         decl[i] =
             (gf_st_decl){name[i].name, m->dtype, name[i].rank, {name[i].dim[0], name[i].dim[1]}};
-    TRYG(gf_st_writer_open(&w, path, decl, (int)shard->count, m->err));
-    for (int i = gf_st_writer_next(w); i >= 0; i = gf_st_writer_next(w))
-        TRYG(write_tensor(m, &name[i], w));
-    gf_st_writer *finished = w;
-    w = NULL; /* commit frees it, whatever happens */
+    TRYG(gf_st_writer_open(&to.folder, path, decl, (int)shard->count, m->err));
+    for (int i = gf_st_writer_next(to.folder); i >= 0; i = gf_st_writer_next(to.folder))
+        TRYG(write_tensor(m, &name[i], &to));
+    gf_st_writer *finished = to.folder;
+    to.folder = NULL; /* commit frees it, whatever happens */
     TRYG(gf_st_writer_commit(finished, m->err));
 out:
-    gf_st_writer_cancel(w);
+    gf_st_writer_cancel(to.folder);
     free(decl);
     free(path);
     return st;
 }
 
-static gf_status write_weights(merge *m, gf_shards *shards)
+static gf_status write_weights(merge *m)
 {
-    TRY(gf_shards_plan(shards, m->name, m->count, m->dtype, m->opt->max_shard, m->err));
-    for (int i = 0; i < shards->count; i++)
-        TRY(write_shard(m, &shards->shard[i]));
-    if (shards->count > 1)
-        TRY(gf_shards_write_index(shards, m->name, m->opt->output, m->err));
-    return GF_OK;
+    gf_shards shards = {0};
+    gf_status st;
+    TRYG(gf_shards_plan(&shards, m->name, m->count, m->dtype, m->opt->max_shard, m->err));
+    for (int i = 0; i < shards.count; i++)
+        TRYG(write_shard(m, &shards.shard[i]));
+    if (shards.count > 1)
+        TRYG(gf_shards_write_index(&shards, m->name, m->opt->output, m->err));
+out:
+    gf_shards_free(&shards);
+    return st;
 }
 
 static gf_status write_configs(const merge *m)
@@ -205,21 +264,92 @@ static gf_status write_configs(const merge *m)
     return gf_config_copy(m->base->path, m->opt->output, changed, m->err);
 }
 
-/* ---- all of it ------------------------------------------------------------------------ */
-
-static gf_status check_options(const merge *m)
+static gf_status write_folder(merge *m)
 {
+    const char *dir = m->opt->output;
+    const bool existed = gf_dir_exists(dir);
     bool empty = false;
-    if (m->dtype != GF_F32 && m->dtype != GF_F16 && m->dtype != GF_BF16)
-        return gf_fail(m->err, GF_EARG, "a merged model can be f32, f16 or bf16, not %s",
-                       gf_dtype_name(m->dtype));
-    TRY(gf_dir_is_empty(m->opt->output, &empty, m->err));
-    if (!empty)
+    if (gf_dtype_quantised(m->dtype))
         return gf_fail(m->err, GF_EARG,
-                       "%s: is not empty; a merged model goes into a new or empty folder",
-                       m->opt->output);
+                       "a folder can be f32, f16 or bf16, not %s; --output FILE.gguf "
+                       "can",
+                       gf_dtype_name(m->dtype));
+    TRY(gf_dir_is_empty(dir, &empty, m->err));
+    if (!empty)
+        return gf_fail(m->err, GF_EARG, "%s: is not empty; a model goes into a new or empty folder",
+                       dir);
+    TRY(gf_dir_make(dir, m->err));
+    gf_status st =
+        write_configs(m); /* first: what it cannot say is found out before the long work */
+    if (st == GF_OK && m->opt->beside)
+        st = m->opt->beside(m->opt->ctx, dir, m->err);
+    if (st == GF_OK)
+        st = write_weights(m);
+    if (st != GF_OK) /* it was empty: all that is there now is ours */
+        existed ? gf_dir_clear(dir, NULL) : gf_dir_remove(dir, NULL);
+    return st;
+}
+
+/* ---- a GGUF file ----------------------------------------------------------------------- */
+
+static gf_status declare(gf_gguf_decl **out, const merge *m, const gf_convert_extras *extras)
+{
+    gf_gguf_decl *decl = gf_alloc((size_t)(m->count + extras->count), sizeof *decl, m->err);
+    *out = decl;
+    if (!decl)
+        return GF_ENOMEM;
+    for (int64_t i = 0; i < m->count; i++) {
+        const gf_name *n = &m->name[i];
+        decl[i] = (gf_gguf_decl){n->gguf, output_dtype(m, n), n->rank, {n->dim[0], n->dim[1]}};
+    }
+    for (int i = 0; i < extras->count; i++)
+        decl[m->count + i] =
+            (gf_gguf_decl){extras->list[i].name, GF_F32, 1, {extras->list[i].count}};
     return GF_OK;
 }
+
+static uint64_t parameters(const merge *m)
+{
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < m->count; i++)
+        sum += (uint64_t)m->name[i].dim[0] * (uint64_t)m->name[i].dim[1];
+    return sum;
+}
+
+static gf_status write_gguf(merge *m)
+{
+    gf_gguf_keys keys = {0};
+    gf_convert_extras extras = {0};
+    gf_gguf_decl *decl = NULL;
+    sink to = {0};
+    gf_status st;
+    TRYG(gf_convert_keys(&keys, m->base, m->dtype, m->opt->name, parameters(m), m->opt->tokenizer,
+                         m->err));
+    TRYG(gf_convert_extra_tensors(&extras, &m->base->config, m->err));
+    TRYG(declare(&decl, m, &extras));
+    TRYG(gf_gguf_writer_open(&to.gguf, m->opt->output, &keys, decl, (int)m->count + extras.count,
+                             m->err));
+    gf_gguf_keys_free(&keys); /* some megabytes */
+    for (int i = gf_gguf_writer_next(to.gguf); i >= 0; i = gf_gguf_writer_next(to.gguf)) {
+        if (i < m->count) {
+            TRYG(write_tensor(m, &m->name[i], &to));
+        } else {
+            const gf_convert_extra *x = &extras.list[i - m->count];
+            TRYG(put_data(&to, x->data, (size_t)x->count * sizeof *x->data, m->err));
+        }
+    }
+    gf_gguf_writer *finished = to.gguf;
+    to.gguf = NULL; /* commit frees it, whatever happens */
+    TRYG(gf_gguf_writer_commit(finished, m->err));
+out:
+    gf_gguf_writer_cancel(to.gguf);
+    gf_gguf_keys_free(&keys);
+    gf_convert_extras_free(&extras);
+    free(decl);
+    return st;
+}
+
+/* ---- all of it ------------------------------------------------------------------------ */
 
 static gf_status list_names(merge *m)
 {
@@ -232,27 +362,21 @@ static gf_status list_names(merge *m)
     return GF_OK;
 }
 
-gf_status gf_merge(const gf_files *base, const gf_merge_options *opt, gf_err *err)
+gf_status gf_merge(gf_merge_result *r, const gf_files *base, const gf_merge_options *opt,
+                   gf_err *err)
 {
-    merge m = {.base = base, .opt = opt, .err = err};
-    gf_shards shards = {0};
-    gf_status st = GF_OK;
-    bool existed = gf_dir_exists(opt->output), started = false;
-    m.dtype = opt->dtype == GF_DTYPES ? base->config.dtype : opt->dtype;
-    TRYG(check_options(&m));
-    TRYG(gf_adapter_open(&m.adapter, opt->adapter, &base->config, err));
-    TRYG(gf_adapter_file_open(&m.lora, &m.adapter, opt->adapter, err));
+    merge m = {.base = base, .opt = opt, .result = r, .err = err};
+    gf_status st;
+    *r = (gf_merge_result){0};
+    r->dtype = m.dtype = opt->dtype == GF_DTYPES ? base->config.dtype : opt->dtype;
+    TRYG(gf_merge_sources_open(&m.sources, opt->adapter, opt->adapters, &base->config, err));
     TRYG(list_names(&m));
-    started = true;
-    TRYG(gf_dir_make(opt->output, err));
-    TRYG(write_configs(&m)); /* first: what it cannot say is found out before the long work */
-    TRYG(write_weights(&m, &shards));
+    TRYG(opt->gguf ? write_gguf(&m) : write_folder(&m));
+    r->weight_error = sqrt(m.error / m.elements);
 out:
-    if (st != GF_OK && started)
-        gf_shards_remove(&shards, opt->output, existed);
-    gf_shards_free(&shards);
-    gf_adapter_free(&m.adapter);
-    gf_adapter_file_close(&m.lora);
+    if (st != GF_OK)
+        gf_quality_free(&r->quality);
+    gf_merge_sources_close(&m.sources);
     free(m.name);
     return st;
 }

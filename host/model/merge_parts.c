@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -15,7 +14,7 @@ static const char index_name[] = "model.safetensors.index.json";
 gf_status gf_shards_plan(gf_shards *s, const gf_name *name, int64_t count, gf_dtype dtype,
                          int64_t max_bytes, gf_err *err)
 {
-    const uint64_t limit = max_bytes > 0 ? (uint64_t)max_bytes : UINT64_C(50000000000); /* 50 GB */
+    const uint64_t limit = max_bytes > 0 ? (uint64_t)max_bytes : UINT64_C(5000000000); /* 5 GB */
     uint64_t used = 0;
     s->shard = gf_alloc((size_t)count, sizeof *s->shard, err); /* at most one each */
     if (!s->shard)
@@ -91,25 +90,6 @@ out:
     free(list);
     free(path);
     return st;
-}
-
-static void remove_file(const char *dir, const char *name)
-{
-    char *path = gf_path_join(dir, name, NULL);
-    if (path)
-        unlink(path);
-    free(path);
-}
-
-void gf_shards_remove(const gf_shards *s, const char *dir, bool keep)
-{
-    remove_file(dir, "config.json");
-    remove_file(dir, "generation_config.json");
-    remove_file(dir, index_name);
-    for (int i = 0; i < s->count; i++)
-        remove_file(dir, s->shard[i].file);
-    if (!keep)
-        rmdir(dir);
 }
 
 void gf_shards_free(gf_shards *s)

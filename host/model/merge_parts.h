@@ -16,14 +16,12 @@ typedef struct {
     uint64_t bytes, parameters; /* of all tensors */
 } gf_shards;
 
-/* Deals tensors to files of at most max_bytes of data (0: 50 GB as transformers 5 does); a tensor
- * that is larger gets a file of its own. */
+/* Deals tensors to files of at most max_bytes of data (0: 5 GB, as transformers 4 does, so that a
+ * download that breaks off costs little); a tensor that is larger gets a file of its own. */
 gf_status gf_shards_plan(gf_shards *s, const gf_name *name, int64_t count, gf_dtype dtype,
                          int64_t max_bytes, gf_err *err);
 gf_status gf_shards_write_index(const gf_shards *s, const gf_name *name, const char *dir,
                                 gf_err *err);
-/* After a failure: removes what was written, and the folder unless `keep`. */
-void gf_shards_remove(const gf_shards *s, const char *dir, bool keep);
 void gf_shards_free(gf_shards *s);
 
 /* Copies config.json and generation_config.json byte for byte, but for the dtype if it changes

@@ -65,13 +65,19 @@ const char *gf_tokenizer_template(const gf_tokenizer *t);
 gf_status gf_tokenizer_save(const gf_tokenizer *t, const char *dir, const char *chat_template,
                             gf_err *err);
 
-/* Appends its keys (tokenizer.ggml.*, tokenizer.chat_template) as llama.cpp reads them, for a model
- * with `vocabulary` rows of embedding; ids without a token become unused ones. `chat_template`
- * replaces the template's text if not NULL. A pipeline for which GGUF has no name, or one that adds
- * other tokens than bos and eos: GF_EMISSING; more tokens than rows: GF_EINPUT. *note: what GGUF
- * cannot say, so that llama.cpp does otherwise in rare texts, as a clause for a warning; or NULL.
- */
-gf_status gf_tokenizer_put_gguf(gf_tokenizer *t, int64_t vocabulary, const char *chat_template,
-                                gf_gguf_keys *keys, const char **note, gf_err *err);
+/* What of a model stands in a GGUF's tokenizer keys. */
+typedef struct {
+    int64_t vocabulary;        /* rows of the embedding; ids without a token become unused ones */
+    const char *chat_template; /* replaces the tokenizer's own if not NULL */
+    const int32_t *end;        /* [ends] ids that end an answer: what is not eos becomes eot, eom */
+    int ends;
+} gf_tokenizer_gguf;
+
+/* Appends the keys tokenizer.ggml.* and tokenizer.chat_template as llama.cpp reads them. A pipeline
+ * for which GGUF has no name, or one that adds other tokens than bos and eos: GF_EMISSING; more
+ * tokens than rows: GF_EINPUT. *note: what GGUF cannot say, so that llama.cpp does otherwise in
+ * rare texts, as a clause for a warning; or NULL. */
+gf_status gf_tokenizer_put_gguf(gf_tokenizer *t, const gf_tokenizer_gguf *model, gf_gguf_keys *keys,
+                                const char **note, gf_err *err);
 
 #endif

@@ -193,26 +193,39 @@ static gf_status check_affix(int32_t *role, const gf_tokenizer *t, const int32_t
                    t->where);
 }
 
-gf_status gf_tokenizer_put_gguf(gf_tokenizer *t, int64_t vocabulary, const char *chat_template,
-                                gf_gguf_keys *k, const char **note, gf_err *err)
+static gf_status put_ends(gf_gguf_keys *k, const gf_tokenizer_gguf *model, int32_t eos, gf_err *err)
+{
+    static const char *const keys[] = {"tokenizer.ggml.eot_token_id",
+                                       "tokenizer.ggml.eom_token_id"};
+    if (eos < 0 && model->ends > 0)
+        eos = model->end[0];
+    TRY(put_role(k, "tokenizer.ggml.eos_token_id", eos, err));
+    for (int i = 0, put = 0; i < model->ends && put < 2; i++)
+        if (model->end[i] != eos && model->end[i] < model->vocabulary)
+            TRY(put_role(k, keys[put++], model->end[i], err));
+    return GF_OK;
+}
+
+gf_status gf_tokenizer_put_gguf(gf_tokenizer *t, const gf_tokenizer_gguf *model, gf_gguf_keys *k,
+                                const char **note, gf_err *err)
 {
     *note = note_of(t);
-    if (vocabulary < t->vocab.size || vocabulary > GF_TOKEN_MAX)
+    if (model->vocabulary < t->vocab.size || model->vocabulary > GF_TOKEN_MAX)
         return gf_fail(err, GF_EINPUT,
                        "%s: %d tokens, but the model has an embedding of %lld: they do not belong "
                        "together",
-                       t->where, t->vocab.size, (long long)vocabulary);
+                       t->where, t->vocab.size, (long long)model->vocabulary);
     int32_t bos = t->bos, eos = t->eos;
     TRY(check_affix(&bos, t, t->prefix, t->prefixes, err));
     TRY(check_affix(&eos, t, t->suffix, t->suffixes, err));
-    TRY(put_pipeline(k, t, (int32_t)vocabulary, err));
+    TRY(put_pipeline(k, t, (int32_t)model->vocabulary, err));
     TRY(put_role(k, "tokenizer.ggml.bos_token_id", bos, err));
-    TRY(put_role(k, "tokenizer.ggml.eos_token_id", eos, err));
+    TRY(put_ends(k, model, eos, err));
     TRY(put_role(k, "tokenizer.ggml.unknown_token_id", t->unk, err));
     TRY(put_role(k, "tokenizer.ggml.padding_token_id", t->pad, err));
     TRY(gf_gguf_put_bool(k, "tokenizer.ggml.add_bos_token", t->prefixes > 0, err));
     TRY(gf_gguf_put_bool(k, "tokenizer.ggml.add_eos_token", t->suffixes > 0, err));
-    const char *text = chat_template ? chat_template : t->chat_template;
+    const char *text = model->chat_template ? model->chat_template : t->chat_template;
     if (text)
         TRY(gf_gguf_put_string(k, "tokenizer.chat_template", text, strlen(text), err));
     return GF_OK;

@@ -173,6 +173,8 @@ Test(options, what_is_missing_or_contradicts_is_named)
 {
     expect("train", GF_EARG, "--model, --data, --output-dir");
     expect("merge --model M --output-dir o", GF_EARG, "--adapter");
+    expect("merge --model M --adapter A", GF_EARG, "--output-dir or --output");
+    expect("convert --model M --output-dir o --output o.gguf", GF_EARG, "exclude");
     expect("generate --model M", GF_EARG, "--prompt or --messages");
     expect("generate --model M --prompt a --messages b", GF_EARG, "exclude");
     expect(TRAIN "--max-steps 3 --num-train-epochs 2", GF_EARG, "exclude");

@@ -67,8 +67,12 @@ static gf_status put_gguf(const char *kind, int64_t vocabulary, gf_gguf_keys *k,
                           gf_err *err)
 {
     gf_tokenizer *t = open_golden(kind);
-    const int64_t rows = vocabulary ? vocabulary : gf_tokenizer_size(t) + 5; /* some unused */
-    const gf_status st = gf_tokenizer_put_gguf(t, rows, NULL, k, note, err);
+    const int32_t ends[] = {gf_tokenizer_eos(t), 7, 5};
+    const gf_tokenizer_gguf model = {.vocabulary =
+                                         vocabulary ? vocabulary : gf_tokenizer_size(t) + 5,
+                                     .end = ends, /* 5: some unused rows */
+                                     .ends = 3};
+    const gf_status st = gf_tokenizer_put_gguf(t, &model, k, note, err);
     gf_tokenizer_free(t);
     return st;
 }
