@@ -26,12 +26,13 @@ static gf_status histogram(const gf_dataset *d, gf_buf *out, gf_err *err)
     return gf_buf_str(out, "]}", err);
 }
 
-static gf_status one_set(const gf_dataset *d, int64_t max_length, gf_buf *out, gf_err *err)
+static gf_status one_set(const gf_dataset *d, const gf_dataset *train, int64_t max_length,
+                         gf_buf *out, gf_err *err)
 {
     gf_data_report report;
     if (d->count == 0)
         return gf_buf_str(out, "null", err);
-    TRY(gf_data_report_make(&report, d, max_length, err));
+    TRY(gf_data_report_make(&report, d, train, max_length, err));
     TRY(gf_buf_str(out, "{\"report\":", err));
     TRY(gf_data_report_json(&report, out, err));
     TRY(gf_buf_str(out, ",\"lengths\":", err));
@@ -43,9 +44,9 @@ gf_status gf_facts_data(const gf_dataset *data, const gf_dataset *eval, int64_t 
                         gf_buf *out, gf_err *err)
 {
     TRY(gf_buf_str(out, "\"data\":", err));
-    TRY(one_set(data, max_length, out, err));
+    TRY(one_set(data, NULL, max_length, out, err));
     TRY(gf_buf_str(out, ",\"eval_data\":", err));
-    return one_set(eval, max_length, out, err);
+    return one_set(eval, data, max_length, out, err);
 }
 
 /* ---- options ---------------------------------------------------------------------------- */

@@ -65,7 +65,7 @@ static void print_written(const gf_options *o, const gf_written *w)
 {
     const gf_merge_result *m = &w->merged;
     fprintf(stderr, "graft: %s: %lld tensors, %s of %s, in %s; at most %s of anonymous memory\n",
-            o->output_ ? o->output_ : o->output_dir, (long long)m->tensors,
+            o->output ? o->output : o->output_dir, (long long)m->tensors,
             gf_number_bytes_short((uint64_t)m->bytes).text, gf_dtype_name(m->dtype),
             gf_number_duration(w->seconds).text, gf_number_bytes_short(w->peak).text);
     if (m->fallbacks > 0)
@@ -128,7 +128,7 @@ static gf_status put_verified(gf_buf *b, const gf_written *w, gf_err *err)
 static gf_status print_json(const gf_options *o, const gf_written *w, gf_err *err)
 {
     gf_buf b = {0};
-    const char *path = o->output_ ? o->output_ : o->output_dir;
+    const char *path = o->output ? o->output : o->output_dir;
     gf_status st;
     TRYG(gf_buf_str(&b, "{\"output\":", err));
     TRYG(gf_json_quote(&b, path, strlen(path), err));
@@ -166,5 +166,5 @@ gf_status gf_write_report(const gf_options *o, const gf_written *w, gf_err *err)
     return gf_fail(err, GF_ENUMERIC,
                    "%s: its logits are off by %.2g of their spread, where rounding explains %.2g: "
                    "do not use it, and report this",
-                   o->output_ ? o->output_ : o->output_dir, error, w->bound);
+                   o->output ? o->output : o->output_dir, error, w->bound);
 }

@@ -61,7 +61,7 @@ static uint32_t file_type(gf_dtype t)
 
 gf_status gf_convert_extra_tensors(gf_convert_extras *x, const gf_config *c, gf_err *err)
 {
-    const gf_rope_spec *r = &c->rope;
+    const gf_rope_spec *r = &c->rope[0];
     const int64_t half = r->rotary / 2;
     *x = (gf_convert_extras){0};
     if (!r->divisor && r->type != GF_ROPE_LLAMA3)
@@ -150,7 +150,7 @@ static gf_status put_yarn(writer *w, const gf_rope_spec *r, const char *where)
 
 static gf_status put_rope(writer *w, const gf_config *c, const char *where)
 {
-    const gf_rope_spec *r = &c->rope;
+    const gf_rope_spec *r = &c->rope[0];
     TRY(put_size(w, "rope.dimension_count", r->rotary));
     TRY(put_real(w, "rope.freq_base", r->theta));
     switch (r->type) {
@@ -230,7 +230,9 @@ static gf_status from_folder(gf_gguf_keys *k, const gf_files *base, gf_dtype dty
 {
     const gf_config *c = &base->config;
     const gf_family *f = gf_family_by_name(c->family);
-    if (!f)
+    const bool plain = f && !f->gemma && !f->fused && !f->multipliers &&
+                       f->norms == GF_NORMS_PRE && f->rope_rule == GF_ROPE_ALL;
+    if (!plain)
         return gf_fail(err, GF_EMISSING, "%s: no GGUF of the family %s", base->path, c->family);
     writer w = {.k = k, .arch = f->gguf_arch, .err = err};
     char label[32];
