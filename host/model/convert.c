@@ -230,8 +230,8 @@ static gf_status from_folder(gf_gguf_keys *k, const gf_files *base, gf_dtype dty
 {
     const gf_config *c = &base->config;
     const gf_family *f = gf_family_by_name(c->family);
-    const bool plain = f && !f->gemma && !f->fused && !f->multipliers &&
-                       f->norms == GF_NORMS_PRE && f->rope_rule == GF_ROPE_ALL;
+    const bool plain = f && !f->gemma && !f->fused && !f->multipliers && f->norms == GF_NORMS_PRE &&
+                       f->rope_rule == GF_ROPE_ALL;
     if (!plain)
         return gf_fail(err, GF_EMISSING, "%s: no GGUF of the family %s", base->path, c->family);
     writer w = {.k = k, .arch = f->gguf_arch, .err = err};
