@@ -129,7 +129,8 @@ static gf_status read_scales(gf_config *c, const gf_family *f, const reader *r)
                            "%s: query_pre_attn_scalar is %g, want a positive "
                            "number",
                            r->path, c->query_scalar);
-        TRY(cap(r, "attn_logit_softcapping", f->attention_cap, &c->attention_cap));
+        if (f->attention_cap > 0) /* Gemma 3's reference reads the key and does nothing with it */
+            TRY(cap(r, "attn_logit_softcapping", f->attention_cap, &c->attention_cap));
         TRY(cap(r, "final_logit_softcapping", f->logits_cap, &c->logits_cap));
     }
     bool both_ways = false;

@@ -116,7 +116,8 @@ static gf_status read_scales(gf_config *c, const gf_family *f, reader *r)
     if (f->query_scalar > 0)
         c->query_scalar = (double)(c->L == f->gguf_wide_scale && c->D >= c->H ? c->D / c->H : c->K);
     if (f->query_scalar > 0) {
-        TRY(real_key(r, "attn_logit_softcapping", f->attention_cap, &cap));
+        if (f->attention_cap > 0)
+            TRY(real_key(r, "attn_logit_softcapping", f->attention_cap, &cap));
         c->attention_cap = (float)cap;
         TRY(real_key(r, "final_logit_softcapping", f->logits_cap, &cap));
         c->logits_cap = (float)cap;
