@@ -65,6 +65,162 @@ Test(config, class_defaults)
     }
 }
 
+Test(config, class_defaults_of_more_families)
+{
+    static const struct {
+        const char *name;
+        int64_t V, D, F, L, H, G, K, max, window0, window1;
+        double eps, theta;
+        bool tied;
+        int bos, eos, pad;
+    } cases[] = {
+        {"gemma", 256000, 3072, 24576, 28, 16, 16, 256, 8192, 0, 0, 1e-6, 1e4, true, 2, 1, 0},
+        {"gemma2", 256000, 2304, 9216, 26, 8, 4, 256, 8192, 4096, 0, 1e-6, 1e4, true, 2, 1, 0},
+        {"gemma3_text", 262208, 2304, 9216, 26, 8, 4, 256, 131072, 4096, 4096, 1e-6, 1e6, true, 2,
+         1, 0},
+        {"phi3", 32064, 3072, 8192, 32, 32, 32, 96, 4096, 0, 0, 1e-5, 1e4, false, 1, 32000, 32000},
+        {"smollm3", 128256, 2048, 11008, 36, 16, 4, 128, 32768, 0, 0, 1e-6, 2e6, true, 128000,
+         128001, 128004},
+        {"granite", 32000, 4096, 11008, 32, 32, 32, 128, 2048, 0, 0, 1e-6, 1e4, false, 1, 2, -1},
+        {"olmo2", 50304, 4096, 11008, 32, 32, 32, 128, 2048, 0, 0, 1e-5, 1e4, false, -1, 50279, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "{\"model_type\":\"%s\"}", cases[i].name);
+        gf_config c = good(text);
+        cr_expect(c.V == cases[i].V && c.D == cases[i].D && c.F == cases[i].F &&
+                      c.L == cases[i].L && c.H == cases[i].H && c.G == cases[i].G &&
+                      c.K == cases[i].K && c.max_position == cases[i].max &&
+                      c.window[0] == cases[i].window0 && c.window[1] == cases[i].window1,
+                  "%s", text);
+        cr_expect(c.eps == (float)cases[i].eps && c.rope[0].theta == cases[i].theta &&
+                      c.tied == cases[i].tied,
+                  "%s", text);
+        cr_expect(c.bos == cases[i].bos && c.eos[0] == cases[i].eos && c.pad == cases[i].pad, "%s",
+                  text);
+        gf_config_free(&c);
+    }
+}
+
+Test(config, gemma)
+{
+    gf_config c = good("{\"model_type\":\"gemma\",\"hidden_act\":\"gelu\"}");
+    cr_expect(c.act == GF_GELU_TANH && c.norm_offset == 1 && c.embed_rounded);
+    cr_expect_eq(c.embed_scale, sqrtf(3072));
+    gf_config_free(&c);
+    c = good("{\"model_type\":\"gemma2\",\"query_pre_attn_scalar\":144}");
+    cr_expect(c.attention_cap == 50 && c.logits_cap == 30 && c.norms == GF_NORMS_SANDWICH);
+    cr_expect_float_eq(c.attention_scale, 1.0F / 12, 1e-9F);
+    gf_config_free(&c);
+    c = good("{\"model_type\":\"gemma2\",\"attn_logit_softcapping\":null,"
+             "\"final_logit_softcapping\":null}");
+    cr_expect(c.attention_cap == 0 && c.logits_cap == 0);
+    gf_config_free(&c);
+    bad("{\"model_type\":\"gemma2\",\"final_logit_softcapping\":-1}", GF_EINPUT,
+        "final_logit_softcapping");
+    bad("{\"model_type\":\"gemma2\",\"query_pre_attn_scalar\":0}", GF_EINPUT,
+        "query_pre_attn_scalar");
+    bad("{\"model_type\":\"gemma2\",\"sliding_window\":null}", GF_EINPUT, "no sliding_window");
+    bad("{\"model_type\":\"gemma2\",\"hidden_activation\":\"relu\"}", GF_EMISSING, "relu");
+    bad("{\"model_type\":\"gemma3_text\",\"use_bidirectional_attention\":true}", GF_EMISSING,
+        "use_bidirectional_attention");
+    bad("{\"architectures\":[\"Gemma3ForConditionalGeneration\"]}", GF_EMISSING, "image tower");
+    bad("{\"model_type\":\"gemma3\",\"text_config\":{}}", GF_EMISSING, "image tower");
+}
+
+/* Two RoPEs, in the old spelling and the new one; scaling is that of the full layers. */
+Test(config, gemma3_ropes)
+{
+    static const char *const same[] = {
+        "{\"model_type\":\"gemma3_text\",\"rope_theta\":5e5,\"rope_local_base_freq\":777.0,"
+        "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8.0},\"sliding_window_pattern\":3}",
+        "{\"model_type\":\"gemma3_text\",\"_sliding_window_pattern\":3,\"rope_parameters\":{"
+        "\"full_attention\":{\"rope_theta\":500000.0,\"rope_type\":\"linear\",\"factor\":8.0},"
+        "\"sliding_attention\":{\"rope_theta\":777.0,\"rope_type\":\"default\"}}}"};
+    for (int i = 0; i < 2; i++) {
+        gf_config c = good(same[i]);
+        cr_expect(c.ropes == 2 && c.rope[0].theta == 5e5 && c.rope[0].type == GF_ROPE_LINEAR);
+        cr_expect(c.rope[1].theta == 777 && c.rope[1].type == GF_ROPE_DEFAULT);
+        cr_expect(c.rope_of[1] == 1 && c.rope_of[2] == 0 && c.window[2] == 0 && c.window[3] > 0);
+        gf_config_free(&c);
+    }
+    gf_config c = good("{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":1,"
+                       "\"sliding_window\":null}");
+    cr_expect(c.ropes == 1 && c.rope_of[0] == 0);
+    gf_config_free(&c);
+}
+
+#define PHI "{\"model_type\":\"phi3\",\"hidden_size\":32,\"num_attention_heads\":2,"
+Test(config, phi3_longrope)
+{
+    static const char *const types[] = {"longrope", "su", "yarn"};
+    for (int i = 0; i < 3; i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 PHI "\"max_position_embeddings\":64,\"original_max_position_embeddings\":16,"
+                     "\"partial_rotary_factor\":0.25,\"rope_scaling\":{\"type\":\"%s\","
+                     "\"short_factor\":[1,1.5],\"long_factor\":[2,4]}}",
+                 types[i]);
+        gf_config c = good(text);
+        cr_expect(c.fused && c.rope[0].type == GF_ROPE_LONGROPE && c.rope[0].rotary == 4);
+        cr_expect(c.rope[0].factor == 4 && c.rope[0].original_max == 16 &&
+                  c.rope[0].long_factor[1] == 4 && c.rope[0].short_factor[1] == 1.5F);
+        gf_config_free(&c);
+    }
+    gf_config c = good(PHI "\"sliding_window\":5}");
+    cr_expect(c.window[0] == 5 && c.window[31] == 5);
+    gf_config_free(&c);
+    bad(PHI "\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1],\"long_factor\":[2]}}",
+        GF_EINPUT, "short_factor, a list of 8 numbers");
+    bad(PHI "\"partial_rotary_factor\":0.25,\"rope_scaling\":{\"type\":\"longrope\","
+            "\"short_factor\":[1,\"x\"],\"long_factor\":[2,4]}}",
+        GF_EINPUT, "short_factor");
+    bad(PHI "\"partial_rotary_factor\":0.25,\"rope_scaling\":{\"type\":\"longrope\","
+            "\"short_factor\":[1,0],\"long_factor\":[2,4]}}",
+        GF_EINPUT, "short_factor");
+    bad(PHI "\"partial_rotary_factor\":0}", GF_EINPUT, "partial_rotary_factor");
+    bad(PHI "\"partial_rotary_factor\":1.5}", GF_EINPUT, "partial_rotary_factor");
+    bad(PHI "\"partial_rotary_factor\":0.2}", GF_EINPUT, "even number"); /* 3 of 16 columns */
+}
+
+Test(config, smollm3_layers)
+{
+    gf_config c = good("{\"model_type\":\"smollm3\",\"use_sliding_window\":true,"
+                       "\"sliding_window\":9}");
+    cr_expect(c.rope_of[0] == 0 && c.rope_of[3] == -1 && c.rope_of[35] == -1);
+    cr_expect(c.window[0] == 0 && c.window[3] == 9);
+    gf_config_free(&c);
+    c = good("{\"model_type\":\"smollm3\",\"num_hidden_layers\":2,\"no_rope_layers\":[0,1,0]}");
+    cr_expect(c.rope_of[0] == -1 && c.rope_of[1] == 0);
+    gf_config_free(&c);
+    bad("{\"model_type\":\"smollm3\",\"num_hidden_layers\":2,\"no_rope_layers\":[0]}", GF_EINPUT,
+        "no_rope_layers");
+    bad("{\"model_type\":\"smollm3\",\"num_hidden_layers\":2,\"no_rope_layers\":[0,2]}", GF_EINPUT,
+        "no_rope_layers");
+    bad("{\"model_type\":\"smollm3\",\"no_rope_layers\":\"x\"}", GF_EINPUT, "no_rope_layers");
+    bad("{\"model_type\":\"smollm3\",\"no_rope_layer_interval\":0}", GF_EINPUT,
+        "no_rope_layer_interval");
+}
+
+/* The residual stream in units of its multiplier. */
+Test(config, granite_multipliers)
+{
+    gf_config c = good("{\"model_type\":\"granite\"}");
+    cr_expect(c.attention_scale == 1 && c.embed_scale == 1 && c.stream_eps == 1e-6F);
+    gf_config_free(&c);
+    c = good("{\"model_type\":\"granite\",\"embedding_multiplier\":12,\"residual_multiplier\":0.5,"
+             "\"attention_multiplier\":0.25,\"logits_scaling\":8}");
+    cr_expect(c.attention_scale == 0.25F && c.embed_scale == 24 && c.stream_eps == 4e-6F &&
+              c.eps == 1e-6F && c.by.logits == 8);
+    gf_config_free(&c);
+    bad("{\"model_type\":\"granite\",\"residual_multiplier\":0}", GF_EINPUT, "residual_multiplier");
+    bad("{\"model_type\":\"granite\",\"logits_scaling\":-1}", GF_EINPUT, "logits_scaling");
+    bad("{\"model_type\":\"granite\",\"embedding_multiplier\":\"x\"}", GF_EINPUT,
+        "embedding_multiplier");
+    bad("{\"model_type\":\"granite\",\"attention_multiplier\":0}", GF_EINPUT,
+        "attention_multiplier");
+}
+
 Test(config, null_is_not_missing)
 {
     gf_config c = good("{\"model_type\":\"mistral\",\"sliding_window\":null}");
@@ -231,6 +387,18 @@ static void expect_same(const gf_config *a, const gf_config *b)
     cr_expect(a->bos == b->bos && a->pad == b->pad && a->eos_count == b->eos_count);
     cr_expect_arr_eq(a->eos, b->eos, sizeof a->eos[0] * (size_t)a->eos_count);
     cr_expect_arr_eq(a->window, b->window, sizeof a->window[0] * (size_t)a->L);
+    cr_expect(a->act == b->act && a->attention_cap == b->attention_cap &&
+              a->logits_cap == b->logits_cap && a->attention_scale == b->attention_scale &&
+              a->embed_scale == b->embed_scale && a->stream_eps == b->stream_eps &&
+              a->ropes == b->ropes && a->rope[0].rotary == b->rope[0].rotary &&
+              a->rope[1].theta == b->rope[1].theta);
+    cr_expect_arr_eq(a->rope_of, b->rope_of, sizeof a->rope_of[0] * (size_t)a->L);
+    if (a->rope[0].type == GF_ROPE_LONGROPE) {
+        const size_t size = (size_t)a->rope[0].rotary / 2 * sizeof(float);
+        cr_expect_arr_eq(a->rope[0].long_factor, b->rope[0].long_factor, size);
+        cr_expect_arr_eq(a->rope[0].short_factor, b->rope[0].short_factor, size);
+        cr_expect_eq(a->rope[0].original_max, b->rope[0].original_max);
+    }
     cr_expect(a->rope[0].type == b->rope[0].type && a->rope[0].theta == b->rope[0].theta &&
               a->rope[0].factor == b->rope[0].factor);
 }
@@ -247,6 +415,23 @@ Test(config, written_config_reads_back)
         "{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"max_window_layers\":1," TINY_SIZES
         ",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4,\"attention_factor\":1.5}}",
         "{\"model_type\":\"qwen3\",\"head_dim\":16," TINY_SIZES "}",
+        "{\"model_type\":\"gemma\",\"head_dim\":16," TINY_SIZES "}",
+        "{\"model_type\":\"gemma2\",\"head_dim\":16,\"query_pre_attn_scalar\":24,"
+        "\"attn_logit_softcapping\":null,\"sliding_window\":7," TINY_SIZES "}",
+        "{\"model_type\":\"gemma3_text\",\"layer_types\":[\"full_attention\",\"sliding_attention\"]"
+        ","
+        "\"rope_local_base_freq\":777," TINY_SIZES "}",
+        "{\"model_type\":\"phi3\",\"eos_token_id\":2,\"partial_rotary_factor\":0.75," TINY_SIZES
+        "}",
+        "{\"model_type\":\"phi3\",\"eos_token_id\":2,\"original_max_position_embeddings\":16,"
+        "\"rope_scaling\":{\"type\":\"longrope\",\"short_factor\":[1,2,3,4],\"long_factor\":[1.25,"
+        "2,3,40]}"
+        "," TINY_SIZES "}",
+        "{\"model_type\":\"smollm3\",\"eos_token_id\":2,\"no_rope_layers\":[0,1],\"mlp_bias\":"
+        "true," TINY_SIZES "}",
+        "{\"model_type\":\"granite\",\"embedding_multiplier\":12,\"residual_multiplier\":0.22,"
+        "\"attention_multiplier\":0.0625,\"logits_scaling\":8," TINY_SIZES "}",
+        "{\"model_type\":\"olmo2\",\"eos_token_id\":2,\"attention_bias\":true," TINY_SIZES "}",
     };
     for (size_t i = 0; i < sizeof configs / sizeof configs[0]; i++) {
         gf_config c = good(configs[i]);
