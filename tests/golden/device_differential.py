@@ -27,7 +27,12 @@ import numpy
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 LINEAR = ATTENTION + ["gate_proj", "up_proj", "down_proj"]
-FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
+FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3", "gemma": "Gemma",
+            "gemma2": "Gemma2", "gemma3_text": "Gemma3", "phi3": "Phi3", "smollm3": "SmolLM3",
+            "granite": "Granite", "olmo2": "Olmo2"}
+GEMMAS = ("gemma", "gemma2", "gemma3_text")
+BIASED = ("llama", "qwen3", "smollm3", "granite", "olmo2") + GEMMAS  # attention_bias is a key
 BLOCK = 32  # values of a block of q8_0 and q4_0
 TIE = 1e-4  # two next tokens whose log-probabilities are nearer than this are a tie
 
@@ -81,9 +86,30 @@ def random_rope(rng, positions, kinds):
     return rope
 
 
+def family_keys(rng, family, head, layers, positions, gguf):
+    """What only some families have."""
+    if family in ("gemma2", "gemma3_text"):
+        return dict(hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=rng.choice([head, 24, 256]),
+                    sliding_window=rng.choice([2, 5, 17, 70]), attn_logit_softcapping=rng.choice([None, 2.0, 50.0]),
+                    final_logit_softcapping=rng.choice([None, 5.0, 30.0]),
+                    layer_types=[rng.choice(["sliding_attention", "full_attention"]) for _ in range(layers)])
+    if family == "smollm3" and not gguf:
+        return dict(no_rope_layers=[rng.randint(0, 1) for _ in range(layers)])
+    if family == "granite":
+        return dict(embedding_multiplier=rng.choice([1.0, 12.0]), residual_multiplier=rng.choice([1.0, 0.22]),
+                    attention_multiplier=rng.choice([0.125, head**-0.5]), logits_scaling=rng.choice([1.0, 6.0]))
+    if family == "phi3" and not gguf:
+        part = rng.choice([1.0, 0.75, 0.25])
+        pairs = int(head * part) // 2
+        return dict(partial_rotary_factor=part, original_max_position_embeddings=rng.choice([8, 16, positions]),
+                    rope_scaling={"type": "longrope", "short_factor": [rng.uniform(1, 2) for _ in range(pairs)],
+                                  "long_factor": [rng.uniform(1, 9) for _ in range(pairs)]})
+    return {}
+
+
 def random_config(rng, number, gguf):
     """Head widths go round: 8, 16 ... 256 in a row of 32 cases."""
-    family = list(FAMILIES)[number // 3 % 4] if not gguf else rng.choice(list(FAMILIES))
+    family = list(FAMILIES)[number % len(FAMILIES)]
     groups = rng.choice([1, 1, 2, 3])
     heads = groups * rng.choice([1, 2, 3, 4] if number % 32 < 16 else [1, 2])
     head = 8 * (number * 11 % 32 + 1)
@@ -91,7 +117,7 @@ def random_config(rng, number, gguf):
     hidden = step * rng.randint(1, 96 // step)
     if gguf:
         head = BLOCK * -(-head // BLOCK)
-    if family == "qwen2":  # has no head_dim in its files
+    if family in ("qwen2", "phi3"):  # have no head_dim in their files
         hidden = heads * head
     positions = rng.choice([32, 64, 256])
     kinds = ["default", "linear", "yarn"] if gguf else ["default", "linear", "dynamic", "llama3", "yarn"]
@@ -103,13 +129,21 @@ def random_config(rng, number, gguf):
         max_position_embeddings=positions, rms_norm_eps=rng.choice([1e-6, 1e-5]), bos_token_id=1, eos_token_id=2,
         tie_word_embeddings=rng.random() < 0.5, torch_dtype="float32",
         rope_parameters=random_rope(rng, positions, kinds))
-    if family != "qwen2":
+    if family == "phi3":
+        del c["rope_parameters"]
+    if family in GEMMAS:
+        c["hidden_act"] = "gelu_pytorch_tanh"
+    if family == "gemma3_text":
+        c["rope_parameters"] = {"full_attention": c["rope_parameters"],
+                                "sliding_attention": {"rope_type": "default", "rope_theta": 777.0}}
+    c.update(family_keys(rng, family, head, c["num_hidden_layers"], positions, gguf))
+    if family not in ("qwen2", "phi3"):
         c["head_dim"] = head
-    if family in ("llama", "qwen3") and not gguf:
+    if family in BIASED and not gguf:
         c["attention_bias"] = rng.random() < 0.3
-    if family == "llama" and not gguf:
+    if family in ("llama", "smollm3", "granite") and not gguf:
         c["mlp_bias"] = rng.random() < 0.3
-    if family == "mistral":
+    if family in ("mistral", "phi3"):
         c["sliding_window"] = rng.choice([None, 1, 5, 17, 70])
     if family.startswith("qwen") and not gguf and rng.random() < 0.4:
         c.update(use_sliding_window=True, sliding_window=rng.choice([3, 9, 40]),
@@ -121,39 +155,49 @@ def head_width(c):
     return c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
 
 
+def linear_of(c):
+    return FUSED if c["model_type"] == "phi3" else LINEAR
+
+
 def shapes_of(c):
     """Tensor names and shapes as Hugging Face has them."""
     d, f, k = c["hidden_size"], c["intermediate_size"], head_width(c)
     q, kv = c["num_attention_heads"] * k, c["num_key_value_heads"] * k
     family = c["model_type"]
     sizes = {"q_proj": (q, d), "k_proj": (kv, d), "v_proj": (kv, d), "o_proj": (d, q),
-             "gate_proj": (f, d), "up_proj": (f, d), "down_proj": (d, f)}
+             "gate_proj": (f, d), "up_proj": (f, d), "down_proj": (d, f),
+             "qkv_proj": (q + 2 * kv, d), "gate_up_proj": (2 * f, d)}
+    norms = ["post_attention_layernorm"]
+    norms += [] if family == "olmo2" else ["input_layernorm"]
+    norms += ["post_feedforward_layernorm"] if family in ("gemma2", "gemma3_text", "olmo2") else []
+    norms += ["pre_feedforward_layernorm"] if family in ("gemma2", "gemma3_text") else []
     out = {"model.embed_tokens.weight": (c["vocab_size"], d), "model.norm.weight": (d,)}
     if not c["tie_word_embeddings"]:
         out["lm_head.weight"] = (c["vocab_size"], d)
     for i in range(c["num_hidden_layers"]):
-        for name, shape in sizes.items():
-            part = "self_attn" if name in ATTENTION else "mlp"
+        for name in linear_of(c):
+            attention = name in ATTENTION + ["qkv_proj"]
+            part, shape = "self_attn" if attention else "mlp", sizes[name]
             out[f"model.layers.{i}.{part}.{name}.weight"] = shape
-            biased = c.get("attention_bias") if name in ATTENTION else c.get("mlp_bias")
+            biased = c.get("attention_bias") if attention else c.get("mlp_bias")
             if biased or (family == "qwen2" and name in ATTENTION[:3]):
                 out[f"model.layers.{i}.{part}.{name}.bias"] = shape[:1]
-        for name in ("input_layernorm", "post_attention_layernorm"):
+        for name in norms:
             out[f"model.layers.{i}.{name}.weight"] = (d,)
-        if family == "qwen3":
-            for name in ("q_norm", "k_norm"):
-                out[f"model.layers.{i}.self_attn.{name}.weight"] = (k,)
+        if family in ("qwen3", "gemma3_text", "olmo2"):
+            for name, width in (("q_norm", q), ("k_norm", kv)):
+                out[f"model.layers.{i}.self_attn.{name}.weight"] = (width if family == "olmo2" else k,)
     return out
 
 
-def random_weights(case, c):
+def random_weights(case, c, gguf=False):
     embed = 0.03 if c["tie_word_embeddings"] else 0.25  # small: else the next token is the last one again
     spread = min(0.1, 0.8 / max(c["hidden_size"], c["num_attention_heads"] * head_width(c)) ** 0.5)
     out = {}
     for name, shape in shapes_of(c).items():
         values = case.weights.standard_normal(shape)
         if "norm" in name:
-            values = 1 + 0.2 * values
+            values = (c["model_type"] not in GEMMAS or gguf) + 0.2 * values
         else:
             values *= 0.1 if name.endswith("bias") else embed if "embed" in name else spread
         out[name] = values.astype(numpy.float32)
@@ -201,13 +245,17 @@ def make_folder(case, c):
 
 GGUF_NAMES = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
               "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
+              "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",
+              "pre_feedforward_layernorm": "ffn_norm", "post_feedforward_layernorm": "post_ffw_norm",
               "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate",
               "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "model.embed_tokens": "token_embd",
               "model.norm": "output_norm", "lm_head": "output"}
 
 
-def gguf_name(name):
+def gguf_name(name, family):
     module, kind = name.rsplit(".", 1)
+    if "post_attention" in module and family in ("gemma2", "gemma3_text", "olmo2"):
+        return gguf_name(name.replace("attention", "feedforward"), family).replace("post_ffw", "post_attention")
     if not module.startswith("model.layers."):
         return f"{GGUF_NAMES[module]}.{kind}"
     layer, module = module.removeprefix("model.layers.").split(".", 1)
@@ -218,7 +266,7 @@ def make_gguf(case, c):
     """The same weights for either device is all that counts: rows of q and k stay where they are."""
     import gguf
     quant = case.rng.choice(["Q8_0", "Q4_0"])
-    arch = "llama" if c["model_type"] == "mistral" else c["model_type"]
+    arch = {"mistral": "llama", "gemma3_text": "gemma3"}.get(c["model_type"], c["model_type"])
     w = gguf.GGUFWriter(case.path("base.gguf"), arch)
     for key, value in (("context_length", c["max_position_embeddings"]), ("embedding_length", c["hidden_size"]),
                        ("block_count", c["num_hidden_layers"]), ("feed_forward_length", c["intermediate_size"]),
@@ -228,7 +276,8 @@ def make_gguf(case, c):
                        ("vocab_size", c["vocab_size"])):
         w.add_uint32(f"{arch}.{key}", value)
     w.add_float32(f"{arch}.attention.layer_norm_rms_epsilon", c["rms_norm_eps"])
-    rope = c["rope_parameters"]
+    rope = c.get("rope_parameters", {"rope_theta": 1e4, "rope_type": "default"})
+    rope = rope.get("full_attention", rope)
     w.add_float32(f"{arch}.rope.freq_base", rope["rope_theta"])
     if c.get("sliding_window"):
         w.add_uint32(f"{arch}.attention.sliding_window", c["sliding_window"])
@@ -237,9 +286,16 @@ def make_gguf(case, c):
         w.add_float32(f"{arch}.rope.scaling.factor", rope["factor"])
     if rope["rope_type"] == "yarn":
         w.add_uint32(f"{arch}.rope.scaling.original_context_length", rope["original_max_position_embeddings"])
-    for name, t in random_weights(case, c).items():
+    for key in ("attn_logit_softcapping", "final_logit_softcapping"):
+        if key in c:
+            w.add_float32(f"{arch}.{key}", c[key] or 0.0)
+    if arch == "granite":
+        for key, value in (("attention.scale", "attention_multiplier"), ("embedding_scale", "embedding_multiplier"),
+                           ("residual_scale", "residual_multiplier"), ("logit_scale", "logits_scaling")):
+            w.add_float32(f"{arch}.{key}", c[value])
+    for name, t in random_weights(case, c, True).items():
         kind = gguf.GGMLQuantizationType[quant if t.ndim == 2 else "F32"]
-        w.add_tensor(gguf_name(name), gguf.quants.quantize(t, kind), raw_dtype=kind)
+        w.add_tensor(gguf_name(name, c["model_type"]), gguf.quants.quantize(t, kind), raw_dtype=kind)
     w.write_header_to_file()
     w.write_kv_data_to_file()
     w.write_tensors_to_file()
@@ -273,15 +329,15 @@ def read_lines(path):
         return [json.loads(line) for line in f]
 
 
-def random_lora(rng, layers):
+def random_lora(rng, layers, linear):
     words = ["--lora-r", rng.choice([1, 2, 3, 4, 5, 8, 16, 33, 64]), "--lora-alpha", rng.choice([1, 4, 16, 2.5])]
     if rng.random() < 0.5:
-        targets = rng.sample(LINEAR, rng.randint(1, 6))
+        targets = rng.sample(linear, rng.randint(1, len(linear) - 1))
         words += ["--target-modules", ",".join(targets)]
         if rng.random() < 0.4:
             words += ["--layers-to-transform", ",".join(map(str, rng.sample(range(layers), rng.randint(1, layers))))]
     if rng.random() < 0.3:
-        words += ["--rank-pattern", json.dumps({rng.choice(LINEAR): rng.choice([1, 3, 12]),
+        words += ["--rank-pattern", json.dumps({rng.choice(linear): rng.choice([1, 3, 12]),
                                                 "self_attn.v_proj": rng.choice([1, 7, 20])})]
     if rng.random() < 0.4:
         words += ["--lora-dropout", rng.choice([0.05, 0.3, 0.5])]
@@ -370,10 +426,10 @@ def check(case, number):
     c = random_config(rng, number, gguf)
     base = make_gguf(case, c) if gguf else make_folder(case, c)
     case.layers = c["num_hidden_layers"]
-    recipe = random_lora(rng, case.layers) + random_recipe(rng)
+    recipe = random_lora(rng, case.layers, linear_of(c)) + random_recipe(rng)
     write_lines(case.path("train.jsonl"), random_examples(rng, c["vocab_size"], rng.randint(3, 9), 70))
     case.notes.update(
-        family=c["model_type"], rope=c["rope_parameters"]["rope_type"], window=c.get("sliding_window"),
+        family=c["model_type"], rope=c.get("rope_parameters", {}).get("rope_type"), window=c.get("sliding_window"),
         V=c["vocab_size"], D=c["hidden_size"], F=c["intermediate_size"], H=c["num_attention_heads"],
         G=c["num_key_value_heads"], K=head_width(c), L=case.layers, options=" ".join(map(str, recipe)))
     check_train(case, base, recipe)

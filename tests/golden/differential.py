@@ -31,15 +31,22 @@ import types
 import warnings
 
 import gguf
-import numpy
+import gguf_model
 import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
+FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3", "gemma": "Gemma",
+            "gemma2": "Gemma2", "gemma3_text": "Gemma3", "phi3": "Phi3", "smollm3": "SmolLM3",
+            "granite": "Granite", "olmo2": "Olmo2"}
+GEMMAS = ("gemma", "gemma2", "gemma3_text")
+BIASED = ("llama", "qwen3", "smollm3", "granite", "olmo2") + GEMMAS  # attention_bias is a key
+TIED = ("smollm3",) + GEMMAS  # unless config.json says otherwise
+THETA = {"smollm3": 2e6, "gemma3_text": 1e6}  # class defaults other than 1e4
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 LINEAR = ATTENTION + ["gate_proj", "up_proj", "down_proj"]
+FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 # What a measure may reach. Losses are means over an example's or a step's trained tokens.
@@ -105,8 +112,55 @@ def relative(got, want):
 # ---- models ---------------------------------------------------------------------------------------------
 
 
-def random_rope(rng, max_position):
-    kind = rng.choice(["default", "default", "linear", "dynamic", "llama3", "yarn", "yarn"])
+def config_class(family):
+    return getattr(transformers, FAMILIES[family] + ("TextConfig" if family == "gemma3_text" else "Config"))
+
+
+def model_class(family):
+    return getattr(transformers, FAMILIES[family] + "ForCausalLM")
+
+
+def base_class(family):
+    return FAMILIES[family] + ("TextModel" if family == "gemma3_text" else "Model")
+
+
+def random_longrope(rng, head, max_position):
+    """Phi-3's: the short divisors up to `original` tokens, the long ones beyond; a part of a head turns."""
+    part = rng.choice([1.0, 0.75, 0.5, 0.25])
+    pairs = int(head * part) // 2
+    rope = {"rope_type": "default", "rope_theta": rng.choice([1e4, 5e5]), "partial_rotary_factor": part}
+    if rng.random() < 0.7:
+        rope.update(rope_type="longrope", original_max_position_embeddings=rng.choice([8, 16, max_position]),
+                    short_factor=[round(rng.uniform(1, 2), 3) for _ in range(pairs)],
+                    long_factor=[round(rng.uniform(1, 9), 3) for _ in range(pairs)])
+        if rng.random() < 0.3:
+            rope["attention_factor"] = rng.choice([1.0, 1.3])
+    return rope
+
+
+def family_keys(rng, family, head, layers):
+    """What only some families have."""
+    keys = {}
+    if family in ("gemma2", "gemma3_text"):
+        keys.update(query_pre_attn_scalar=rng.choice([head, 24, 256]), sliding_window=rng.choice([2, 5, 17, 4096]),
+                    attn_logit_softcapping=rng.choice([None, 2.0, 50.0]),
+                    final_logit_softcapping=rng.choice([None, 5.0, 30.0]))
+        if rng.random() < 0.6:
+            keys["layer_types"] = [rng.choice(["sliding_attention", "full_attention"]) for _ in range(layers)]
+    if family == "smollm3":
+        keys["no_rope_layer_interval"] = rng.choice([2, 4, 4])
+        if rng.random() < 0.3:
+            keys["no_rope_layers"] = [rng.randint(0, 1) for _ in range(layers)]
+        if rng.random() < 0.3:
+            keys.update(use_sliding_window=True, sliding_window=rng.choice([3, 9]))
+    if family == "granite":
+        keys.update(embedding_multiplier=rng.choice([1.0, 12.0]), residual_multiplier=rng.choice([1.0, 0.22, 0.7]),
+                    attention_multiplier=rng.choice([1.0, 0.125, head**-0.5]), logits_scaling=rng.choice([1.0, 6.0, 8]))
+    return keys
+
+
+def random_rope(rng, max_position, kinds=("default", "default", "linear", "dynamic", "llama3", "yarn", "yarn")):
+    kind = rng.choice(kinds)
     rope = {"rope_type": kind, "rope_theta": rng.choice([1e4, 5e5, 1e6, 150.0])}
     if kind in ("linear", "dynamic", "yarn"):
         rope["factor"] = rng.choice([2.0, 4.0, 1.5, 8.0])
@@ -137,7 +191,7 @@ def random_sizes(rng, family):
     hidden = max(4, step * rng.randint(1, 64 // step))
     hidden = -(-hidden // heads) * heads  # transformers wants it so, although head_dim is given
     ffn = rng.choice([rng.randint(3, 90), 8 * rng.randint(1, 11)])
-    return heads, groups, head, heads * head if family == "qwen2" else hidden, ffn
+    return heads, groups, head, heads * head if family in ("qwen2", "phi3") else hidden, ffn
 
 
 def block_sizes(rng, family, block):
@@ -146,7 +200,7 @@ def block_sizes(rng, family, block):
         groups = rng.choice([1, 2, 3])
         heads, head = groups * rng.choice([1, 2, 4]), rng.choice([8, 16, 24, 32, 64, 128])
         hidden = block * rng.randint(1, max(1, 96 // block))
-        hidden = heads * head if family == "qwen2" else hidden
+        hidden = heads * head if family in ("qwen2", "phi3") else hidden
         if hidden % heads == 0 and hidden % block == 0 and heads * head % block == 0:
             return heads, groups, head, hidden, block * rng.randint(1, max(1, 96 // block))
 
@@ -155,64 +209,85 @@ def random_config(rng, block=None):
     family = rng.choice(list(FAMILIES))
     heads, groups, head, hidden, ffn = block_sizes(rng, family, block) if block else random_sizes(rng, family)
     max_position = rng.choice([16, 32, 64])
+    layers = rng.randint(1, 7 if family in ("gemma3_text", "smollm3") else 4)
+    if family == "phi3":
+        rope = random_longrope(rng, head, max_position)
+    elif family == "gemma3_text":
+        rope = {"full_attention": random_rope(rng, max_position, ["default", "linear", "yarn", "llama3"]),
+                "sliding_attention": {"rope_type": "default", "rope_theta": rng.choice([1e4, 777.0])}}
+    else:
+        rope = random_rope(rng, max_position)
     keys = dict(
         vocab_size=rng.choice([97, 128, 131, 300, 521]), hidden_size=hidden, intermediate_size=ffn,
-        num_hidden_layers=rng.randint(1, 4), num_attention_heads=heads, num_key_value_heads=groups,
+        num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=groups,
         max_position_embeddings=max_position, initializer_range=min(0.1, 0.8 / max(hidden, heads * head) ** 0.5),
         rms_norm_eps=rng.choice([1e-6, 1e-5]), bos_token_id=1, eos_token_id=2, pad_token_id=0,
-        tie_word_embeddings=rng.random() < 0.5, rope_parameters=random_rope(rng, max_position))
-    if family != "qwen2":
+        tie_word_embeddings=rng.random() < 0.5, rope_parameters=rope)
+    if family not in ("qwen2", "phi3"):
         keys["head_dim"] = head
-    if family in ("llama", "qwen3"):
+    keys.update(family_keys(rng, family, head, layers))
+    if family == "phi3":
+        keys["original_max_position_embeddings"] = rope.get("original_max_position_embeddings", 4096)
+    if family in BIASED:
         keys["attention_bias"] = rng.random() < 0.4
-    if family == "llama":
+    if family in ("llama", "smollm3", "granite"):
         keys["mlp_bias"] = rng.random() < 0.4
-    if family == "mistral":
+    if family in ("mistral", "phi3"):
         keys["sliding_window"] = rng.choice([None, 1, 5, 17, 4096])
     if family.startswith("qwen") and rng.random() < 0.5:
         keys.update(use_sliding_window=True, sliding_window=rng.choice([3, 9, 40]),
                     max_window_layers=rng.randint(0, keys["num_hidden_layers"]))
-    return family, getattr(transformers, FAMILIES[family] + "Config")(**keys)
+    return family, config_class(family)(**keys)
 
 
-def head_width(c):
-    return getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
+head_width = gguf_model.head_width
 
 
 def randomise(model):
-    """Norm weights and biases away from 1 and 0, so that leaving one out shows."""
+    """Norm weights and biases away from 1 (Gemma: 0) and 0, so that leaving one out shows."""
+    neutral = 0 if "Gemma" in type(model).__name__ else 1
     with torch.no_grad():
         for name, p in model.named_parameters():
             if "norm" in name:
-                p.copy_(1 + 0.2 * torch.randn_like(p))
+                p.copy_(neutral + 0.2 * torch.randn_like(p))
             elif name.endswith("bias"):
                 p.copy_(0.1 * torch.randn_like(p))
 
 
-def old_spelling(config):
+def old_spelling(config, family):
     """config.json as transformers 4 wrote it."""
     rope = config.pop("rope_parameters")
+    if family == "gemma3_text":
+        config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        rope = rope["full_attention"]
     config["rope_theta"] = rope.pop("rope_theta")
+    if "partial_rotary_factor" in rope:
+        config["partial_rotary_factor"] = rope.pop("partial_rotary_factor")
     if rope["rope_type"] != "default":
         config["rope_scaling"] = rope
-        if rope["rope_type"] in ("linear", "dynamic"):
+        if rope["rope_type"] in ("linear", "dynamic", "longrope"):
             rope["type"] = rope.pop("rope_type")  # as before 4.43
     config["torch_dtype"] = config.pop("dtype")
-    config.pop("layer_types", None)
+    usual = config_class(family)(**{k: config[k] for k in ("num_hidden_layers", "no_rope_layers", "sliding_window",
+                                    "use_sliding_window", "max_window_layers") if k in config})
+    if config.get("layer_types") == getattr(usual, "layer_types", None):
+        config.pop("layer_types", None)
 
 
 def leave_out(rng, config, family):
     """Keys that say what is so without them; and stray ones, of which transformers has its opinion."""
-    if family == "llama" and config["num_key_value_heads"] == config["num_attention_heads"]:
+    if family in ("llama", "phi3", "granite", "olmo2") and \
+            config["num_key_value_heads"] == config["num_attention_heads"]:
         del config["num_key_value_heads"]
-    if family != "qwen3" and config["hidden_size"] == config["num_attention_heads"] * config.get("head_dim", 0):
-        if rng.random() < 0.5:
+    if family not in ("qwen3",) + GEMMAS and \
+            config["hidden_size"] == config["num_attention_heads"] * config.get("head_dim", 0):
+        if rng.random() < 0.5 and family in ("llama", "mistral"):
             config["head_dim"] = None
         else:
             del config["head_dim"]
-    if not config["tie_word_embeddings"]:
+    if config["tie_word_embeddings"] == (family in TIED):
         config.pop("tie_word_embeddings")
-    if config["rms_norm_eps"] == 1e-6:
+    if config["rms_norm_eps"] == (1e-5 if family in ("phi3", "olmo2") else 1e-6):
         del config["rms_norm_eps"]
     config["eos_token_id"] = rng.choice([2, [2], [2, 2]])
     if "rope_parameters" in config:
@@ -220,8 +295,10 @@ def leave_out(rng, config, family):
         if rng.random() < 0.5:
             config["rope_scaling"] = None
     else:
-        config.setdefault("rope_scaling", rng.choice([None, {"type": "default"}]))
-        if config["rope_theta"] == 1e4:
+        config.setdefault("rope_scaling", None)
+        if config["rope_scaling"] is None and family not in ("phi3", "gemma3_text"):
+            config["rope_scaling"] = rng.choice([None, {"type": "default"}])
+        if config["rope_theta"] == THETA.get(family, 1e4):
             del config["rope_theta"]
 
 
@@ -248,7 +325,7 @@ def make_model(case):
     family, config = random_config(rng)
     dtype = rng.choice(list(DTYPES))
     config._attn_implementation = "eager"
-    model = getattr(transformers, FAMILIES[family] + "ForCausalLM")(config)
+    model = model_class(family)(config)
     randomise(model)
     dir_ = case.path("model")
     shards = rng.random() < 0.3
@@ -260,10 +337,10 @@ def make_model(case):
     if bare:  # as the class without a head saves it
         file = os.path.join(dir_, "model.safetensors")
         save_file({k.removeprefix("model."): v for k, v in load_file(file).items()}, file, {"format": "pt"})
-        written["architectures"] = [FAMILIES[family] + "Model"]
+        written["architectures"] = [base_class(family)]
     old = rng.random() < 0.5
     if old:
-        old_spelling(written)
+        old_spelling(written, family)
     sparse = rng.random() < 0.4
     if sparse:
         leave_out(rng, written, family)
@@ -272,24 +349,29 @@ def make_model(case):
     write_tokenizer(dir_, config.vocab_size)
     case.family, case.config = family, config
     case.notes.update(family=family, dtype=dtype, bare=bare, shards=shards, old=old, sparse=sparse,
-                      rope=config.rope_parameters["rope_type"], D=config.hidden_size, F=config.intermediate_size,
+                      rope=kind_of_rope(config), D=config.hidden_size, F=config.intermediate_size,
                       H=config.num_attention_heads, G=config.num_key_value_heads,
                       K=head_width(config), L=config.num_hidden_layers)
 
 
+def kind_of_rope(c):
+    return c.rope_parameters.get("full_attention", c.rope_parameters)["rope_type"]
+
+
 def reference(case, dir_="model", dtype=torch.float32, attention="eager"):
-    cls = getattr(transformers, FAMILIES[case.family] + "ForCausalLM")
-    return cls.from_pretrained(case.path(dir_), dtype=dtype, attn_implementation=attention).eval()
+    return model_class(case.family).from_pretrained(case.path(dir_), dtype=dtype, attn_implementation=attention).eval()
 
 
 def exact_norm(norm, x):
-    eps = norm.variance_epsilon
-    return norm.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+    eps = norm.eps if hasattr(norm, "eps") else norm.variance_epsilon
+    weight = norm.weight + ("Gemma" in type(norm).__name__)
+    return weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
 
 
 def in_double(case):
     """The adapted model in f64 but for the RoPE tables: the judge where two f32 paths differ."""
-    model = PeftModel.from_pretrained(reference(case, attention="sdpa"), case.path("adapter"),
+    capped = getattr(case.config, "attn_logit_softcapping", None)  # which is eager's alone
+    model = PeftModel.from_pretrained(reference(case, attention="eager" if capped else "sdpa"), case.path("adapter"),
                                       is_trainable=True).eval().double()
     for module in model.modules():
         if type(module).__name__.endswith("RMSNorm"):
@@ -345,8 +427,9 @@ def read_lines(path):
 # ---- adapters -------------------------------------------------------------------------------------------
 
 
-def random_lora(rng, layers):
+def random_lora(rng, layers, linear):
     """PEFT's config as keywords, and the same as options of graft."""
+    fused = linear is FUSED
     r = rng.choice([1, 2, 3, 4, 5, 8, 8, 16, 33, 64])
     alpha = rng.choice([1, 4, 8, 16, 2.5])
     keys = dict(r=r, lora_alpha=alpha, use_rslora=rng.random() < 0.3)
@@ -355,15 +438,15 @@ def random_lora(rng, layers):
     if kind == "regex":
         layer = rng.randrange(layers)
         targets = rng.choice([rf".*layers\.{layer}\..*(q|v|down)_proj", r".*\.mlp\..*_proj", r".*self_attn\.[qo]_proj",
-                              rf"model\.layers\.({layer}|{layers - 1})\.(self_attn|mlp)\.(k_proj|up_proj)"])
+                              rf"model\.layers\.({layer}|{layers - 1})\.(self_attn|mlp)\.(k|up|qkv|gate_up)_proj"])
     elif kind == "all-linear":
         targets = "all-linear"
     elif kind == "mlp":
-        targets = LINEAR[4:]
+        targets = linear[2:] if fused else linear[4:]
     elif kind == "q":
-        targets = ["q_proj"]
+        targets = linear[:1]
     else:
-        targets = LINEAR if kind == "all" else rng.sample(LINEAR, rng.randint(1, 6))
+        targets = linear if kind == "all" else rng.sample(linear, rng.randint(1, len(linear) - 1))
     keys["target_modules"] = targets
     options += ["--target-modules", targets if isinstance(targets, str) else ",".join(targets)]
     if isinstance(targets, list) and rng.random() < 0.35:
@@ -376,7 +459,7 @@ def random_lora(rng, layers):
         options += ["--exclude-modules", out if isinstance(out, str) else ",".join(out)]
     for name, values in (("rank", [1, 3, 12]), ("alpha", [1, 7, 32])):
         if rng.random() < 0.3:
-            pattern = {rng.choice(LINEAR): rng.choice(values), rng.choice([r"layers\.0\..*", "self_attn.v_proj"]):
+            pattern = {rng.choice(linear): rng.choice(values), rng.choice([r"layers\.0\..*", "self_attn.v_proj"]):
                        rng.choice(values)}
             keys[name + "_pattern"] = pattern
             options += [f"--{name}-pattern", json.dumps(pattern)]
@@ -390,7 +473,8 @@ def trainable(model):
 def make_adapter(case):
     """CASE/adapter: A and B not zero; PEFT's file in f32, f16 or bf16."""
     rng = case.rng
-    keys, case.lora_options = random_lora(rng, case.config.num_hidden_layers)
+    keys, case.lora_options = random_lora(rng, case.config.num_hidden_layers,
+                                               FUSED if case.family == "phi3" else LINEAR)
     case.lora_keys = keys
     model = get_peft_model(reference(case), LoraConfig(**keys, task_type="CAUSAL_LM"))
     with torch.no_grad():
@@ -627,6 +711,9 @@ def greedy(model, prompt, count):
             sure.append((best.values[0] - best.values[1]).item() > 1e-4)
             ids.append(best.indices[0].item())
             feed = ids[-1:]
+            rope = model.config.rope_parameters
+            if rope.get("rope_type") == "longrope" and len(ids) == rope["original_max_position_embeddings"] + 1:
+                feed, cache = ids, None  # as Phi-3's generate() does it
             if getattr(model.config, "sliding_window", None) == 1:  # whose cache in transformers 5.23 keeps all
                 feed, cache = ids, None
             if ids[-1] == 2:
@@ -655,64 +742,24 @@ def check_generate(case):
 # ---- GGUF -----------------------------------------------------------------------------------------------
 
 QUANTS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"]
-GGUF_NAMES = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
-              "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-              "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate",
-              "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
-
-
-def gguf_name(name):
-    whole = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "output_norm.weight",
-             "lm_head.weight": "output.weight"}
-    if name in whole:
-        return whole[name]
-    layer, rest = name.removeprefix("model.layers.").split(".", 1)
-    module, kind = rest.rsplit(".", 1)
-    return f"blk.{layer}.{GGUF_NAMES[module]}.{kind}"
-
-
-def interleave(t, heads):
-    """Rows of q and k as llama's GGUF wants them: pairs side by side."""
-    return t.reshape(heads, 2, t.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(t.shape)
-
-
-def write_gguf_keys(w, family, c):
-    arch = w.arch
-    head = head_width(c)
-    for key, value in (("context_length", c.max_position_embeddings), ("embedding_length", c.hidden_size),
-                       ("block_count", c.num_hidden_layers), ("feed_forward_length", c.intermediate_size),
-                       ("attention.head_count", c.num_attention_heads),
-                       ("attention.head_count_kv", c.num_key_value_heads), ("attention.key_length", head),
-                       ("attention.value_length", head), ("vocab_size", c.vocab_size)):
-        w.add_uint32(f"{arch}.{key}", value)
-    w.add_float32(f"{arch}.attention.layer_norm_rms_epsilon", c.rms_norm_eps)
-    rope = c.rope_parameters
-    w.add_float32(f"{arch}.rope.freq_base", rope["rope_theta"])
-    if family == "mistral" and c.sliding_window:
-        w.add_uint32(f"{arch}.attention.sliding_window", c.sliding_window)
-    if rope["rope_type"] in ("linear", "yarn"):
-        w.add_string(f"{arch}.rope.scaling.type", rope["rope_type"])
-        w.add_float32(f"{arch}.rope.scaling.factor", rope["factor"])
-        if rope["rope_type"] == "yarn":
-            w.add_uint32(f"{arch}.rope.scaling.original_context_length", rope["original_max_position_embeddings"])
-
-
-def llama3_divisors(c):
-    """What rope_freqs.weight holds: the default's frequencies over llama3's."""
-    rope = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding
-    plain = rope.compute_default_rope_parameters(c)[0]
-    return (plain / rope(c).inv_freq).numpy().astype(numpy.float32)
 
 
 def random_gguf_config(rng):
     """A model for which GGUF has keys."""
     while True:
         family, config = random_config(rng, block=32)
-        rope = config.rope_parameters
+        rope = config.rope_parameters.get("full_attention", config.rope_parameters)
         if rope["rope_type"] == "yarn":
-            config.rope_parameters = {k: v for k, v in rope.items() if k in (
-                "rope_type", "rope_theta", "factor", "original_max_position_embeddings")}
-        if rope["rope_type"] in ("linear", "default", "yarn") or (rope["rope_type"], family) == ("llama3", "llama"):
+            for key in set(rope) - {"rope_type", "rope_theta", "factor", "original_max_position_embeddings"}:
+                del rope[key]
+        if family in ("gemma2", "gemma3_text"):
+            config.query_pre_attn_scalar = head_width(config)  # which llama.cpp takes by the model's size
+        if family == "smollm3" and (config.no_rope_layer_interval != 4 or config.use_sliding_window or
+                                    config.no_rope_layers != [int(i % 4 != 3) for i in range(len(config.no_rope_layers))]):
+            continue
+        if rope["rope_type"] in ("linear", "default", "yarn", "longrope"):
+            return family, config
+        if rope["rope_type"] == "llama3" and family in ("llama", "granite", "smollm3"):
             return family, config
 
 
@@ -720,46 +767,27 @@ def make_gguf(case):
     """CASE/base.gguf and CASE/dequantised, a folder with the same numbers."""
     rng = case.rng
     quant = rng.choice(QUANTS)
-    kind = gguf.GGMLQuantizationType[quant]
     family, config = random_gguf_config(rng)
     if family.startswith("qwen"):
         config.use_sliding_window, config.sliding_window = False, None
         config.layer_types = ["full_attention"] * config.num_hidden_layers
     case.family, case.config = family, config
     config._attn_implementation = "eager"
-    model = getattr(transformers, FAMILIES[family] + "ForCausalLM")(config)
+    model = model_class(family)(config)
     randomise(model)
-    writer = gguf.GGUFWriter(case.path("base.gguf"), "llama" if family == "mistral" else family)
-    write_gguf_keys(writer, family, config)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    for name, p in model.named_parameters():
-        if name == "lm_head.weight" and config.tie_word_embeddings:
-            continue
-        t = p.detach().numpy()
-        permuted = heads.get(name.split(".")[-2]) if family in ("llama", "mistral") else None
-        if permuted:
-            t = interleave(t, permuted)
-        as_kind = kind if t.ndim == 2 else gguf.GGMLQuantizationType.F32
-        packed = gguf.quants.quantize(t, as_kind)
-        writer.add_tensor(gguf_name(name), packed, raw_dtype=as_kind)
-        back = gguf.quants.dequantize(packed, as_kind).reshape(t.shape).astype(numpy.float32)
-        if permuted:  # there and back: the inverse swaps the other way
-            back = back.reshape(permuted, t.shape[0] // permuted // 2, 2, -1).swapaxes(1, 2).reshape(t.shape)
-        with torch.no_grad():
-            p.copy_(torch.from_numpy(back.copy()))
-    if config.rope_parameters["rope_type"] == "llama3":
-        writer.add_tensor("rope_freqs.weight", llama3_divisors(config))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    held = gguf_model.write(case.path("base.gguf"), family, model, gguf.GGMLQuantizationType[quant])
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name in held:
+                p.copy_(held[name])
     model.save_pretrained(case.path("dequantised"))
-    case.notes.update(gguf=quant, family=family, rope=config.rope_parameters["rope_type"])
+    case.notes.update(gguf=quant, family=family, rope=kind_of_rope(config))
 
 
 def check_gguf(case):
     make_gguf(case)
-    scaled = case.config.rope_parameters["rope_type"] == "llama3"  # divisors are rounded once more
+    # divisors and attention's factor are rounded once more; so are Granite's multipliers and theta
+    scaled = kind_of_rope(case.config) in ("llama3", "longrope") or case.family == "granite"
     examples = random_examples(case.rng, case.config.vocab_size, 5, 60)
     model = reference(case, "dequantised")
     folder = check_eval(case, model, examples, ["--model", case.path("dequantised")])
