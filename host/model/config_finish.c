@@ -104,6 +104,10 @@ static gf_status derive_scales(gf_config *c, const gf_family *f, const char *whe
         c->attention_scale = (float)(1 / sqrt((double)c->K));
     TRY(positive(where, "attention_multiplier or query_pre_attn_scalar", (double)c->attention_scale,
                  err));
+    if (!isfinite((float)(1 / c->by.logits)))
+        return gf_fail(err, GF_EINPUT, "%s: logits_scaling is %g, too small", where, c->by.logits);
+    if (!isfinite(c->attention_cap) || !isfinite(c->logits_cap))
+        return gf_fail(err, GF_EINPUT, "%s: a soft cap is too large", where);
     if (!isfinite(c->stream_eps) || !isfinite(c->embed_scale) || c->embed_scale <= 0)
         return gf_fail(err, GF_EINPUT,
                        "%s: embedding_multiplier %g and residual_multiplier %g are "
