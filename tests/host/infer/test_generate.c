@@ -3,6 +3,7 @@
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MODEL GRAFT_TESTS "/golden/cases/llama-gqa/model"
@@ -158,6 +159,36 @@ Test(generate, keys_of_a_longer_text_are_not_reused)
     start_long(&n, ids);
     generate(&n, ids, PROMPT, &keep);
     cr_assert(memcmp(want, n.m.host.logits, bytes) == 0);
+    close_net(&n);
+}
+
+/* Longrope turns all keys anew when a text grows past original_max: the answer is what it would be
+ * if the text had been given whole. */
+Test(generate, a_text_that_outgrows_longrope)
+{
+    net n;
+    int32_t ids[ROOM], whole[ROOM];
+    float want[128];
+    open_net(&n, 32);
+    gf_rope_spec *rope = &n.files.config.rope[0];
+    const int64_t half = rope->rotary / 2;
+    rope->type = GF_ROPE_LONGROPE;
+    rope->factor = 1;
+    rope->original_max = PROMPT + 5;
+    rope->short_factor = calloc((size_t)half, sizeof(float));
+    rope->long_factor = calloc((size_t)half, sizeof(float));
+    for (int64_t i = 0; i < half; i++) {
+        rope->short_factor[i] = 1;
+        rope->long_factor[i] = (float)(2 + i);
+    }
+    const size_t bytes = (size_t)n.files.config.V * sizeof *want;
+    start(&n, ids);
+    const int64_t count = generate(&n, ids, PROMPT, &(gf_generate_options){.max_new_tokens = NEW});
+    memcpy(want, n.m.host.logits, bytes);
+    memcpy(whole, ids, sizeof ids);
+    generate(&n, whole, count - 1, &(gf_generate_options){.max_new_tokens = 1});
+    cr_assert(memcmp(want, n.m.host.logits, bytes) == 0);
+    cr_assert_eq(whole[count - 1], ids[count - 1]);
     close_net(&n);
 }
 

@@ -87,6 +87,37 @@ Test(rope, dynamic)
                        THREE_STEPS);
 }
 
+/* FORMATS 2.5: another divisor past original_max, the attention factor by the paper's fit. */
+Test(rope, longrope)
+{
+    float few[64], many[64], inv[64], plain[64];
+    for (int i = 0; i < 64; i++) {
+        few[i] = 1 + (float)i / 64;
+        many[i] = 1 + (float)i;
+    }
+    gf_rope_spec r = {.type = GF_ROPE_LONGROPE,
+                      .theta = 1e4,
+                      .rotary = 128,
+                      .factor = 32,
+                      .original_max = 4096,
+                      .short_factor = few,
+                      .long_factor = many};
+    const gf_rope_spec base = {.theta = 1e4, .rotary = 128};
+    gf_rope_frequencies(plain, &base, 0);
+    cr_expect_float_eq(gf_rope_frequencies(inv, &r, 4096), 1.1902380714, 1e-10);
+    for (int i = 0; i < 64; i++)
+        cr_expect_float_eq(inv[i] * few[i], plain[i], 2e-7 * (double)plain[i]);
+    gf_rope_frequencies(inv, &r, 4097);
+    for (int i = 0; i < 64; i++)
+        cr_expect_float_eq(inv[i] * many[i], plain[i], 2e-7 * (double)plain[i]);
+    r.attention_factor = 1.5;
+    cr_expect_eq(gf_rope_frequencies(inv, &r, 1), 1.5);
+    cr_expect(gf_rope_by_length(&r) && !gf_rope_by_length(&base));
+    cr_expect(gf_rope_turns_anew(&r, 4096, 4097) && gf_rope_turns_anew(&r, 5000, 10));
+    cr_expect(!gf_rope_turns_anew(&r, 0, 4097) && !gf_rope_turns_anew(&r, 10, 4096) &&
+              !gf_rope_turns_anew(&base, 4096, 4097));
+}
+
 Test(rope, divisors)
 {
     float divisor[2] = {1, 8}, inv[2];
