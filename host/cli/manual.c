@@ -19,6 +19,8 @@ static gf_status roff(gf_buf *out, const char *text, gf_err *err)
             TRY(gf_buf_str(out, "\\-", err));
         else if (*text == '\\')
             TRY(gf_buf_str(out, "\\e", err));
+        else if (*text == '|') /* a line may end between two choices */
+            TRY(gf_buf_str(out, "|\\:", err));
         else
             TRY(gf_buf_add(out, text, 1, err));
     }
@@ -43,8 +45,8 @@ out:
 static gf_status roff_head(gf_buf *out, const char *name, const char *upper, const char *help,
                            gf_err *err)
 {
-    TRY(gf_buf_printf(out, err, ".TH %s 1 \"\" \"graft %s\" \"User Commands\"\n.SH NAME\n", upper,
-                      GRAFT_VERSION));
+    TRY(gf_buf_printf(out, err, ".TH %s 1 \"\" \"graft %s\" \"User Commands\"\n.ad l\n.SH NAME\n",
+                      upper, GRAFT_VERSION));
     TRY(roff(out, name, err));
     TRY(gf_buf_str(out, " \\- ", err));
     TRY(roff(out, help, err));

@@ -15,7 +15,7 @@ Test(bad_input, paths)
     static const refusal table[] = {
         {"train --model nowhere --data tokens.jsonl --output-dir out", {"nowhere", "no such"}},
         {"train --model model --data nowhere.jsonl --output-dir out", {"nowhere.jsonl", NO_SUCH}},
-        {"train --model model --data . --output-dir out", {".jsonl"}},
+        {"train --model model --data . --output-dir out", {"is a folder"}},
         {TRAIN "--init-adapter nowhere", {"nowhere", "adapter_config.json"}},
         {TRAIN "--config nowhere.json", {"nowhere.json", NO_SUCH}},
         {TRAIN "--chat-template nowhere.jinja", {"nowhere.jinja", NO_SUCH}},
