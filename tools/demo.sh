@@ -1,8 +1,9 @@
 #!/bin/sh
 # demo.sh - the whole way on a fresh Debian or Ubuntu, in under 10 minutes on two cores: installs
 # what is missing, builds graft, fetches a small model (SmolLM2-135M-Instruct, 98 MB), teaches it
-# what graft is from tools/demo/graft-faq.jsonl, shows eval loss and answers before and after, merges
-# adapter and model, and asks the merged model. Everything that it writes lies in build/.
+# what graft is from tools/demo/graft-faq.jsonl, shows eval loss and answers before and after, exports
+# the adapter for Ollama, merges adapter and model, and asks the merged model. Everything that it
+# writes lies in build/.
 # Running it again trains anew, and installs, builds and fetches only what is missing.
 set -eu
 cd "$(dirname "$0")/.."
@@ -31,10 +32,10 @@ loss_of() {
     sed -n 's/.*"loss": *\([0-9.e+-]*\).*/\1/p' "$1"
 }
 
-say "1/8 packages"
+say "1/9 packages"
 tools/setup.sh build model
 
-say "2/8 build"
+say "2/9 build"
 mkdir -p build
 if [ ! -f build/CMakeCache.txt ]; then
     cmake -B build -G Ninja >build/configure.log 2>&1 || {
@@ -48,11 +49,11 @@ cmake --build build --target graft -j "$(nproc)" >build/build.log 2>&1 || {
 }
 build/bin/graft --version
 
-say "3/8 model"
+say "3/9 model"
 model=$(tools/model.sh)
 echo "$model"
 
-say "4/8 data"
+say "4/9 data"
 rm -rf "$out"
 mkdir -p "$out"
 # Three held-out questions: asked in these words in no example of the training data.
@@ -61,28 +62,40 @@ for line in 1 8 22; do
     question=$((question + 1))
     sed -n "${line}p" "$held_out" | sed 's/, {"role": "assistant".*/]}/' >"$out/question-$question.json"
 done
-show "$graft" data --model "$model" --data "$train"
+cat "$out"/question-?.json >"$out/prompts.jsonl"
+show "$graft" data --model "$model" --data "$train" --eval-data "$held_out"
 
-say "5/8 before training"
+say "5/9 before training"
 show "$graft" eval --model "$model" --data "$held_out" --json >"$out/before.json"
 cat "$out/before.json"
 ask --model "$model"
 
-say "6/8 training"
+say "6/9 training"
 show "$graft" train --model "$model" --data "$train" --eval-data "$held_out" \
     --output-dir "$out/adapter" --num-train-epochs 4 --batch-size 8 --learning-rate 1e-3 \
-    --lora-r 16 --lora-alpha 32 --warmup-ratio 0.1 --lr-scheduler-type cosine --logging-steps 5
+    --lora-r 16 --lora-alpha 32 --warmup-ratio 0.1 --lr-scheduler-type cosine --logging-steps 5 \
+    --sample-prompts "$out/prompts.jsonl"
 
-say "7/8 after training"
+say "7/9 after training"
 show "$graft" eval --model "$model" --adapter "$out/adapter" --data "$held_out" --json \
     >"$out/after.json"
 cat "$out/after.json"
 ask --model "$model" --adapter "$out/adapter"
 
-say "8/8 merging, and asking the merged model"
-show "$graft" merge --model "$model" --adapter "$out/adapter" --output-dir "$out/merged" --dtype bf16
+say "8/9 exporting for Ollama and llama.cpp"
+show "$graft" export --model "$model" --adapter "$out/adapter" --format gguf,ollama --output "$out/ollama"
+
+say "9/9 merging, and asking the merged model"
+show "$graft" merge --model "$model" --adapter "$out/adapter" --output-dir "$out/merged" --dtype bf16 \
+    --verify
 ask --model "$out/merged"
 
 say "done"
 echo "eval loss: $(loss_of "$out/before.json") before, $(loss_of "$out/after.json") after"
-echo "adapter: $out/adapter   merged model: $out/merged   go on: $graft chat --model $out/merged"
+cat <<END
+adapter:       $out/adapter   (PEFT; tokenizer, metrics.jsonl, run.json)
+report:        $PWD/$out/adapter/report.html   (open it in a browser)
+Ollama folder: $PWD/$out/ollama   (ollama create graft-demo -f $out/ollama/Modelfile)
+merged model:  $out/merged
+go on:         $graft chat --model $out/merged
+END
