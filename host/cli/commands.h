@@ -21,6 +21,7 @@ gf_status gf_cmd_export(const gf_options *o, gf_err *err);
 gf_status gf_cmd_convert(const gf_options *o, gf_err *err);
 gf_status gf_cmd_tokenize(const gf_options *o, gf_err *err);
 gf_status gf_cmd_info(const gf_options *o, gf_err *err);
+gf_status gf_cmd_doctor(const gf_options *o, gf_err *err);
 gf_status gf_cmd_help(const gf_options *o, gf_err *err);
 
 #endif

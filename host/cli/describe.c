@@ -192,24 +192,30 @@ out:
 
 /* ---- this machine --------------------------------------------------------------------- */
 
-gf_status gf_describe_machine(gf_buf *out, gf_err *err)
+gf_status gf_describe_isas(gf_buf *list, char best[32], gf_err *err)
 {
     static const char *const isas[] = {"avx512bf16", "avx512", "avx2", "plain"};
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
+        gf_backend be = {0};
+        if (gf_backend_open_cpu(&be, 1, isas[i], NULL) != GF_OK)
+            continue; /* this machine or build lacks it: that is the answer */
+        if (!list->len)
+            snprintf(best, 32, "%s", be.ops->name);
+        const gf_status st = gf_buf_printf(list, err, "%s%s", list->len ? ", " : "", isas[i]);
+        gf_backend_close(&be);
+        TRY(st);
+    }
+    return GF_OK;
+}
+
+gf_status gf_describe_machine(gf_buf *out, gf_err *err)
+{
     gf_machine m;
     gf_buf list = {0};
     gf_status st = GF_OK;
     char best[32] = "?";
     gf_machine_look(&m);
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-        gf_backend be = {0};
-        if (gf_backend_open_cpu(&be, 1, isas[i], NULL) != GF_OK)
-            continue; /* this machine or build lacks it: that is the answer */
-        if (!list.len)
-            snprintf(best, sizeof best, "%s", be.ops->name);
-        st = gf_buf_printf(&list, err, "%s%s", list.len ? ", " : "", isas[i]);
-        gf_backend_close(&be);
-        TRYG(st);
-    }
+    TRYG(gf_describe_isas(&list, best, err));
     TRYG(gf_buf_str(out, "this machine\n", err));
     TRYG(gf_describe_line(out, err, "processor", "%s", m.cpu[0] ? m.cpu : "unknown"));
     TRYG(gf_describe_line(out, err, "threads", "%d", m.cores));

@@ -11,6 +11,9 @@ gf_status gf_describe_model(gf_session *s, gf_buf *out, gf_err *err);
 gf_status gf_describe_adapter(gf_session *s, const char *dir, gf_buf *out, gf_err *err);
 /* A checkpoint folder's state.json. */
 gf_status gf_describe_checkpoint(const char *dir, gf_buf *out, gf_err *err);
+/* The instruction sets that this machine has, best first, as a list; `best`: the one that auto
+ * takes. */
+gf_status gf_describe_isas(gf_buf *list, char best[32], gf_err *err);
 /* Processor, instruction sets, memory, GPUs. */
 gf_status gf_describe_machine(gf_buf *out, gf_err *err);
 /* GPUs, their driver and libraries; where something is missing, what and how to get it. */

@@ -15,6 +15,7 @@ static gf_status run(const gf_options *o, gf_err *err)
         [GF_CMD_merge] = gf_cmd_merge,       [GF_CMD_convert] = gf_cmd_convert,
         [GF_CMD_export] = gf_cmd_export,     [GF_CMD_tokenize] = gf_cmd_tokenize,
         [GF_CMD_info] = gf_cmd_info,         [GF_CMD_help] = gf_cmd_help,
+        [GF_CMD_doctor] = gf_cmd_doctor,
     };
     if (!commands[o->command]) /* the parser refuses these; the table may fall behind it */
         return gf_fail(err, GF_EMISSING, "this command is not in this version");

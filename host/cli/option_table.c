@@ -22,6 +22,7 @@ enum {
     EXPORT = 1 << GF_CMD_export,
     TOKENIZE = 1 << GF_CMD_tokenize,
     INFO = 1 << GF_CMD_info,
+    DOCTOR = 1 << GF_CMD_doctor,
     HELP = 1 << GF_CMD_help,
 };
 enum { LATER = GF_OPT_LATER, FREE = GF_OPT_FREE, AUTO = GF_OPT_AUTO, WORD = GF_OPT_WORD };

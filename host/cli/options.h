@@ -22,7 +22,7 @@
     X(info, true, "what is in a model, an adapter or a checkpoint; what this machine has")         \
     X(sweep, false, "many adapters in one pass")                                                   \
     X(verify, false, "replay a run's step and compare the bits")                                   \
-    X(doctor, false, "what is missing here")                                                       \
+    X(doctor, true, "what is missing here")                                                        \
     X(help, true, "these texts, man pages, and completion for shells")
 
 typedef enum {

@@ -17,6 +17,7 @@
     X(GF_ESHAPE, 2, "a tensor has the wrong shape or dtype")                                       \
     X(GF_EFIT, 2, "the run does not fit into the memory given")                                    \
     X(GF_EMISSING, 2, "this build or machine has no such thing")                                   \
+    X(GF_ELACK, 1, "something that this machine needs is missing")                                 \
     X(GF_EIO, 1, "a file could not be written")                                                    \
     X(GF_ENOMEM, 1, "memory could not be allocated")                                               \
     X(GF_EDEVICE, 1, "a device call failed")                                                       \

@@ -388,6 +388,7 @@ typedef struct {
     int devices;
     int driver;         /* version as it numbers itself; 0: not found */
     int cublaslt, nccl; /* the same; 0 also where there is no device for them */
+    char nvml[32];      /* the monitor library's version; "" likewise */
     char why[256];
 } gf_cuda_machine;
 void gf_cuda_look(gf_cuda_machine *out);

@@ -25,6 +25,18 @@ static int nccl_version(void)
     return get(&version) == 0 ? version : 0;
 }
 
+static void nvml_version(char *text, unsigned size)
+{
+    static const char *const names[] = {"libnvidia-ml.so.1", NULL};
+    int (*start)(void) = NULL, (*get)(char *, unsigned) = NULL;
+    const gf_symbol symbols[] = {{"nvmlInit_v2", &start}, {"nvmlSystemGetNVMLVersion", &get}};
+    void *library;
+    *text = '\0';
+    if (gf_library_open(&library, names, symbols, 2, "", NULL) == GF_OK && start() == 0 &&
+        get(text, size) != 0)
+        *text = '\0';
+}
+
 /* Libraries are looked for only where there is a device for them: loading them takes a moment. */
 void gf_cuda_look(gf_cuda_machine *out)
 {
@@ -42,4 +54,5 @@ void gf_cuda_look(gf_cuda_machine *out)
     }
     out->cublaslt = cublaslt_version();
     out->nccl = nccl_version();
+    nvml_version(out->nvml, sizeof out->nvml);
 }

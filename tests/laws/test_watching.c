@@ -36,7 +36,7 @@ static int train(char **text, const char *out, const char *more)
     return run(text,
                "cd %s && " GRAFT_BIN " train --model %s --data %s --eval-data %s --output-dir %s "
                "--batch-size 4 --num-train-epochs 3 --lora-dropout 0.1 --learning-rate 0.01 "
-               "--threads 1 --save-steps 3 %s",
+               "--device cpu --threads 1 --save-steps 3 %s",
                dir, model, data, data, out, more);
 }
 
@@ -123,7 +123,7 @@ Test(watching, answers_are_those_of_generate)
             const int code =
                 run_stdout(&text,
                            "cd %s && " GRAFT_BIN " generate --model %s %s --prompt '%s' "
-                           "--max-new-tokens 9 --threads 1 --json",
+                           "--max-new-tokens 9 --device cpu --threads 1 --json",
                            dir, model, after ? "--adapter out" : "", text_of(line, "prompt"));
             cr_assert_eq(code, 0);
             cr_assert_eq(gf_json_parse(&answer, text, strlen(text), "stdout", 1, NULL), GF_OK);
@@ -175,7 +175,7 @@ Test(watching, what_cannot_be_written_ends_the_run)
     cr_expect_eq(run(&text,
                      "(cd %s && ulimit -f 16 && " GRAFT_BIN
                      " train --model %s --data %s --output-dir full --max-steps 2 --lora-r 1 "
-                     "--target-modules q_proj --threads 1)",
+                     "--target-modules q_proj --device cpu --threads 1)",
                      dir, model, data),
                  1, "%s", text);
     cr_expect(strstr(text, "report.html"), "%s", text);
@@ -196,5 +196,43 @@ Test(watching, nothing_of_the_data_is_markup)
     free(text);
     run_stdout(&text, "grep -c 'u003c/script.u003e.u003cimg' %s/evil/report.html", dir);
     cr_expect_eq(atoi(text), 1, "%s", text);
+    free(text);
+}
+
+/* On the test device: the same bits, the same answers before training, and what its monitor library
+ * says (tests/ptxvm/standin_nvml.c) in every place. */
+Test(watching, a_gpu)
+{
+    static const char command[] =
+        "cd %s && " GRAFT_BIN " train --model %s --data %s --batch-size 4 --max-steps 2 "
+        "--device cuda --precision fp32 --output-dir %s %s";
+    char *text;
+    if (!getenv("PTXVM_DEVICES"))
+        cr_skip_test("only on the test device");
+    cr_assert_eq(run(&text, command, dir, model, data, "plain", "--report-to none"), 0, "%s", text);
+    free(text);
+    cr_assert_eq(run(&text, command, dir, model, data, "seen",
+                     "--sample-prompts prompts.txt --sample-tokens 2 --metrics-file seen.prom"),
+                 0, "%s", text);
+    free(text);
+    cr_expect(same("plain/adapter_model.safetensors", "seen/adapter_model.safetensors"));
+    trains("cpu", "--sample-prompts prompts.txt --sample-tokens 2");
+    for (int i = 0; i < 3; i++) {
+        cJSON *device = line_of("seen/samples.jsonl", i), *host = line_of("cpu/samples.jsonl", i);
+        cr_expect_str_eq(text_of(device, "answer"), text_of(host, "answer"));
+        cJSON_Delete(device);
+        cJSON_Delete(host);
+    }
+    char *metrics = in("seen/metrics.jsonl");
+    cr_expect_eq(jsonl_number(metrics, "gpu_utilization", 1), 97);
+    cr_expect_eq(jsonl_number(metrics, "gpu_power", 0), 312);
+    cr_expect_eq(jsonl_number(metrics, "gpu_temperature", 0), 61);
+    cr_expect_eq(jsonl_number(metrics, "gpu_memory", 0), 2147483648.0);
+    free(metrics);
+    run_stdout(&text, "grep -c 'graft_gpu_power_watts{run=\"seen\"} 312' %s/seen.prom", dir);
+    cr_expect_eq(atoi(text), 1);
+    free(text);
+    run_stdout(&text, "grep -l gpu/power_watts %s/seen/runs/seen/* | wc -l", dir);
+    cr_expect_eq(atoi(text), 1);
     free(text);
 }

@@ -28,7 +28,7 @@ Test(main, wrong_usage_is_exit_code_2_and_one_line_on_stderr)
         "train",
         "train --lora-r 0",
         "eval --model /no/such --data /none",
-        "doctor",
+        "sweep",
         "-x",
         "info",
         "merge --model a --adapter b --output-dir c --dtype f64",

@@ -230,7 +230,7 @@ Test(options, later_parts_are_answered_and_not_ignored)
         snprintf(words, sizeof words, TRAIN "%s", later[i]);
         expect(words, GF_EMISSING, "not in this version");
     }
-    expect("doctor", GF_EMISSING, "not in this version");
+    expect("sweep", GF_EMISSING, "not in this version");
     gf_options o = {0};
     gf_err err;
     cr_expect(parse(&o, TRAIN "--optim adamw --quantization none", &err) == GF_OK);
