@@ -78,6 +78,12 @@ static void gpu_text(char *text, const gf_device_state *d)
         snprintf(text + n, (size_t)(PART - n), " %u C", d->celsius);
 }
 
+/* The step is written as wide as the last one will be, so that the line stands still. */
+static int digits(int64_t n)
+{
+    return snprintf(NULL, 0, "%" PRId64, n);
+}
+
 /* The text of a value; "" if there is none (yet). */
 static void part_text(const gf_progress *p, double now, part which, char *text)
 {
@@ -85,7 +91,8 @@ static void part_text(const gf_progress *p, double now, part which, char *text)
     const bool stepped = at->step > p->first;
     *text = '\0';
     if (which == STEP)
-        snprintf(text, PART, "%s %" PRId64 "/%" PRId64, p->doing, at->step, p->total);
+        snprintf(text, PART, "%s %*" PRId64 "/%" PRId64, p->doing, digits(p->total), at->step,
+                 p->total);
     else if (which == EVAL && !isnan(p->eval))
         snprintf(text, PART, "eval %.4f", p->eval);
     if (!stepped)
@@ -159,8 +166,10 @@ int gf_progress_line(const gf_progress *p, double now, int columns, char *text, 
         part_text(p, now, which, value[which]);
         const int own = which == BAR ? LEAST_BAR + 2 : (int)strlen(value[which]);
         const int more = own + (width ? 2 : 0); /* two blanks between values */
-        if (own == 0 || width + more > columns)
+        if (own == 0)
             continue;
+        if (width + more > columns)
+            break; /* what is asked for less does not take the place: it would come and go */
         shown[which] = true;
         width += more;
     }

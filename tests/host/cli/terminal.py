@@ -41,7 +41,7 @@ def record(command, columns, locale, resize=None):
         if ready and not piece:
             break
         out += piece
-        if resize and resized is None and b"step 6/" in out:
+        if resize and resized is None and b"step  6/" in out:
             set_columns(leader, resize)
             child.send_signal(signal.SIGWINCH)
             resized = len(out)
@@ -57,7 +57,7 @@ def lines_of(text):
 
 
 def check(name, text, columns, utf8):
-    bars = [l for l in lines_of(text) if re.match(r"(step|evaluate|save|sample) \d+/", l)]
+    bars = [l for l in lines_of(text) if re.match(r"(step|evaluate|save|sample) +\d+/", l)]
     bad = [l for l in bars if len(l) >= columns]
     assert not bad, f"{name}: {len(bad[0])} of {columns} columns: {bad[0]}"
     last = [l for l in lines_of(text) if l.startswith(f"step {STEPS}/{STEPS}")][-1]
@@ -95,7 +95,7 @@ def main():
             utf8 = "UTF-8" in locale
             if resize:
                 # what was on its way when the width changed may still have the old one: a line or two
-                after = text[text.index("step 9/"):]
+                after = text[text.index("step  9/"):]
                 last = check(name, after, resize, utf8)
             else:
                 last = check(name, text, columns, utf8)
