@@ -36,6 +36,22 @@ static const int8_t iq4_number[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                       1,    13,   25,  38,  53,  69,  89,  113};
 
 /* The sixteen bytes of 32 nibbles: the low ones are the first half, the high ones the second. */
+#if defined(__AVX2__)
+static inline void iq4_line(float *restrict out, const unsigned char *qs, float d)
+{
+    const __m128i x = _mm_loadu_si128((const __m128i *)(const void *)qs), low = _mm_set1_epi8(15);
+    const __m128i table = _mm_loadu_si128((const __m128i *)(const void *)iq4_number);
+    for (int h = 0; h < 2; h++, out += 16) {
+        const __m128i code = _mm_and_si128(h ? _mm_srli_epi16(x, 4) : x, low);
+        const __m128i q = _mm_shuffle_epi8(table, code);
+        for (int e = 0; e < 2; e++) {
+            const __m128i eight = e ? _mm_srli_si128(q, 8) : q;
+            const __m256 v = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(eight));
+            _mm256_storeu_ps(out + 8 * e, _mm256_mul_ps(v, _mm256_set1_ps(d)));
+        }
+    }
+}
+#else
 static inline void iq4_line(float *restrict out, const unsigned char *qs, float d)
 {
     for (int i = 0; i < 16; i++) {
@@ -43,6 +59,7 @@ static inline void iq4_line(float *restrict out, const unsigned char *qs, float 
         out[i + 16] = d * (float)iq4_number[qs[i] >> 4];
     }
 }
+#endif
 
 /* [scales and minima 16 x (4 + 4 bits)][2 bits x 256][d][dmin] */
 static inline void q2_k_line(float *restrict out, const unsigned char *b, int line)
