@@ -135,7 +135,8 @@ gf_status gf_cmd_tokenize(const gf_options *o, gf_err *err)
                                  .chat = s.chat,
                                  .vocab = gf_tokenizer_size(s.tokenizer),
                                  .train_on = (gf_train_on)o->train_on,
-                                 .max_length = INT64_MAX};
+                                 .max_length = INT64_MAX,
+                                 .lenient = true}; /* to be looked at */
     TRYG(tokenize_file(o, o->messages, &opt, err));
 out:
     gf_session_close(&s);

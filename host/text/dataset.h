@@ -52,6 +52,7 @@ typedef struct {
     gf_overlength overlength;
     int64_t max_length; /* tokens */
     gf_alpaca alpaca;
+    bool lenient;  /* a template may leave out tools, calls and turns that are not trained */
     int64_t looks; /* so many of the first examples are shown to `look` */
     gf_example_fn look;
     void *look_ctx;
@@ -143,9 +144,9 @@ const char *gf_data_format_name(gf_data_format f);
 /* One conversation (array of messages, or object with "messages" and perhaps "tools",
  * "chat_template_kwargs") or other record of the formats above, to one example; for `graft
  * tokenize`. e->file and e->line, if given, name the record in errors. No trained token and
- * over-length are no errors here. A content of text parts is their texts joined. `rendered` gets
- * the text if not NULL, `stats` is counted into if not NULL. ids and labels are the caller's to
- * free. */
+ * over-length are no errors here. A
+ * content of text parts is their texts joined. `rendered` gets the text if not NULL, `stats` is
+ * counted into if not NULL. ids and labels are the caller's to free. */
 gf_status gf_dataset_example(gf_example *e, gf_buf *rendered, const cJSON *record,
                              const gf_data_options *opt, gf_dataset *stats, gf_err *err);
 
