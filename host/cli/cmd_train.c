@@ -172,6 +172,9 @@ static void report_start(const run *r)
             r->o->data.item[0], (long long)r->data.count, gf_number_count(tokens).text,
             gf_number_count(trained).text, (long long)r->t.opt.schedule.total,
             r->t.opt.schedule.total == 1 ? "" : "s", (long long)ld->batch);
+    if (r->data.weighted)
+        fprintf(stderr, "graft: --data-weights %s: %lld examples an epoch\n", r->o->data_weights,
+                (long long)gf_dataset_epoch(&r->data));
     gf_inputs_say_overlength(r->o->data.item[0], &r->data);
     gf_inputs_say_overlength("evaluation data", &r->eval);
     fprintf(stderr, "graft: %s parameters in %d modules; rows of %lld tokens; memory %s; ",
@@ -198,6 +201,7 @@ static gf_record record_of(const run *r, const char *adapter_hash)
                        .steps = r->t.opt.schedule.total,
                        .done = r->t.step,
                        .examples = r->data.count,
+                       .epoch = gf_dataset_epoch(&r->data),
                        .eval_examples = r->eval.count,
                        .ranks = r->comm.size};
 }

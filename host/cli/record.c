@@ -314,8 +314,10 @@ gf_status gf_record_json(gf_session *s, const gf_record *r, gf_buf *b, gf_err *e
     TRY(hash_list(b, &s->o->eval_data, true, err));
     TRY(gf_buf_str(b, ",\n  \"chat_template_sha256\": ", err));
     TRY(template_hash(s, b, err));
-    TRY(gf_buf_printf(b, err, ",\n  \"examples\": %lld,\n  \"eval_examples\": %lld,\n",
-                      (long long)r->examples, (long long)r->eval_examples));
+    TRY(gf_buf_printf(
+        b, err,
+        ",\n  \"examples\": %lld,\n  \"examples_per_epoch\": %lld,\n  \"eval_examples\": %lld,\n",
+        (long long)r->examples, (long long)r->epoch, (long long)r->eval_examples));
     TRY(write_backend(s, r, b, err));
     TRY(write_plan(b, r, err));
     TRY(gf_buf_printf(b, err, "  \"steps\": %lld,\n  \"steps_done\": %lld,\n", (long long)r->steps,

@@ -25,6 +25,7 @@ typedef struct {
     const char *base;         /* JSON of gf_base_hash_end; NULL: not known yet */
     const char *adapter_hash; /* of adapter_model.safetensors; NULL before the end */
     int64_t steps, done, examples, eval_examples;
+    int64_t epoch;     /* examples of an epoch, as --data-weights has it */
     int64_t best_step; /* of the evaluations; -1: none */
     double best_loss;
     int ranks;
