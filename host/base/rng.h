@@ -10,7 +10,8 @@ typedef enum {
     GF_RNG_INIT = 2,
     GF_RNG_SAMPLE = 3,
     GF_RNG_SPLIT = 4,
-    GF_RNG_SHARE = 9
+    GF_RNG_SHARE = 9,
+    GF_RNG_RESAMPLE = 12
 } gf_purpose;
 
 /* The i-th 32-bit word of the stream (seed, purpose, sub). */

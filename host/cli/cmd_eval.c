@@ -1,63 +1,20 @@
-/* cmd_eval.c - graft eval: loss, perplexity and accuracy of a model on data. */
+/* cmd_eval.c - graft eval: a model on data or on multiple-choice questions, or base and tuned model
+ * side by side. What is said of them: eval.h. */
 #include "cli/commands.h"
 
-#include "base/file.h"
+#include "cli/eval.h"
 #include "cli/inputs.h"
-#include "base/number.h"
 #include "cli/ranks.h"
 #include "train/plan.h"
 
-#include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 
-static gf_status write_per_example(const gf_dataset *data, const double *nll, const char *path,
-                                   gf_err *err)
-{
-    gf_buf text = {0};
-    gf_status st = GF_OK;
-    for (int64_t i = 0; i < data->count; i++) {
-        TRYG(gf_buf_printf(&text, err, "{\"index\":%lld,\"nll\":", (long long)i));
-        TRYG(gf_json_number(&text, nll[i], err));
-        TRYG(gf_buf_printf(&text, err, ",\"trained_tokens\":%lld}\n",
-                           (long long)data->entry[i].trained));
-    }
-    TRYG(gf_file_write(path, text.data ? text.data : "", text.len, err));
-out:
-    gf_buf_free(&text);
-    return st;
-}
-
-static gf_status print_json(const gf_eval *e, double loss, gf_err *err)
-{
-    gf_buf b = {0};
-    gf_status st = GF_OK;
-    TRYG(gf_buf_str(&b, "{\"loss\":", err));
-    TRYG(gf_json_number(&b, loss, err));
-    TRYG(gf_buf_str(&b, ",\"perplexity\":", err));
-    TRYG(gf_json_number(&b, exp(loss), err));
-    TRYG(gf_buf_str(&b, ",\"accuracy\":", err));
-    TRYG(gf_json_number(&b, (double)e->correct / (double)e->trained, err));
-    TRYG(gf_buf_printf(&b, err, ",\"tokens\":%lld,\"trained_tokens\":%lld,\"examples\":%lld}",
-                       (long long)e->tokens, (long long)e->trained, (long long)e->examples));
-    puts(b.data);
-out:
-    gf_buf_free(&b);
-    return st;
-}
-
-static gf_status report(const gf_options *o, const gf_eval *e, gf_err *err)
-{
-    const double loss = (double)e->loss / GF_LOSS_SCALE / (double)e->trained;
-    if (o->json)
-        return print_json(e, loss, err);
-    printf(
-        "loss        %.6f\nperplexity  %.4f\naccuracy    %.4f\ntokens      %s, %s trained, of %lld "
-        "examples\n",
-        loss, exp(loss), (double)e->correct / (double)e->trained, gf_number_count(e->tokens).text,
-        gf_number_count(e->trained).text, (long long)e->examples);
-    return GF_OK;
-}
+typedef struct {
+    const gf_options *o;
+    gf_comm comm;
+    gf_choices choices; /* --choices; else only its data, of --data */
+    gf_scores tuned, base;
+} eval;
 
 /* Opens the model with rows that hold the longest example and fit the memory. */
 static gf_status open_model(gf_session *s, const gf_dataset *data, gf_err *err)
@@ -66,6 +23,7 @@ static gf_status open_model(gf_session *s, const gf_dataset *data, gf_err *err)
     int64_t tokens, trained;
     gf_dataset_tokens(data, &tokens, &trained);
     gf_plan plan;
+    TRY(gf_session_files(s, err));
     TRY(gf_session_adapter(s, err));
     TRY(gf_session_backend(s, err));
     gf_model_options opt = {.use = GF_USE_EVAL, .precision = gf_session_precision(s)};
@@ -75,44 +33,80 @@ static gf_status open_model(gf_session *s, const gf_dataset *data, gf_err *err)
     return gf_session_model(s, GF_USE_EVAL, opt.row_tokens, 0, err);
 }
 
-static gf_status open_inputs(gf_session *s, gf_dataset *data, gf_err *err)
+/* Once; a second model sees the same examples. */
+static gf_status open_data(eval *e, gf_session *s, gf_err *err)
 {
-    const gf_strings *files = &s->o->data;
+    const gf_options *o = e->o;
+    gf_dataset *data = &e->choices.data;
     gf_data_options opt;
+    if (data->count)
+        return GF_OK;
     TRY(gf_session_data_options(s, &opt, err));
-    TRY(gf_dataset_load(data, files->item, files->count, &opt, err));
+    if (o->choices)
+        return gf_choices_load(&e->choices, o->choices, &opt, err);
+    TRY(gf_dataset_load(data, o->data.item, o->data.count, &opt, err));
     if (data->count == 0)
-        return gf_fail(err, GF_EINPUT, "%s: no example is left to evaluate", files->item[0]);
-    return open_model(s, data, err);
+        return gf_fail(err, GF_EINPUT, "%s: no example is left to evaluate", o->data.item[0]);
+    return GF_OK;
+}
+
+/* One model from opening to closing: two need not fit beside each other. */
+static gf_status score(eval *e, gf_scores *out, const gf_options *o, gf_err *err)
+{
+    const gf_dataset *data = &e->choices.data;
+    const bool each = o->per_example || o->compare || o->choices;
+    gf_session s;
+    gf_session_start(&s, o);
+    s.comm = &e->comm;
+    gf_status st = open_data(e, &s, err);
+    if (st == GF_OK)
+        st = open_model(&s, data, err);
+    if (st == GF_OK && each && !(out->nll = gf_alloc((size_t)data->count, sizeof *out->nll, err)))
+        st = GF_ENOMEM;
+    TRYG(gf_comm_agree(&e->comm, st, err)); /* or the others would wait in the sums */
+    TRYG(gf_evaluate(&out->sum, out->nll, &s.model, data, &e->comm, err));
+out:
+    gf_session_close(&s);
+    return st;
+}
+
+static gf_status check(const gf_options *o, gf_err *err)
+{
+    if (o->compare && !o->adapter)
+        return gf_fail(err, GF_EARG, "--compare needs --adapter: the base is compared with it");
+    if (o->choices && o->given.train_on)
+        return gf_fail(err, GF_EARG, "--train-on is of --data, not of --choices");
+    return GF_OK;
+}
+
+static gf_status report(const eval *e, gf_err *err)
+{
+    const gf_options *o = e->o;
+    const gf_scores *base = o->compare ? &e->base : NULL;
+    if (o->choices)
+        return gf_eval_report_choices(o, &e->choices, &e->tuned, base, err);
+    gf_inputs_say_overlength(o->data.item[0], &e->choices.data);
+    return gf_eval_report(o, &e->choices.data, &e->tuned, base, err);
 }
 
 gf_status gf_cmd_eval(const gf_options *o, gf_err *err)
 {
-    gf_session s;
-    gf_comm comm = {0};
-    gf_dataset data = {0};
-    gf_eval e;
-    double *nll = NULL;
+    eval e = {.o = o};
+    gf_options base = *o; /* borrows all that o has */
     gf_status st = GF_OK;
-    gf_session_start(&s, o);
-    TRYG(gf_ranks_open(&comm, o, err));
-    s.comm = &comm;
-    st = open_inputs(&s, &data, err);
-    if (st == GF_OK && o->per_example && !(nll = gf_alloc((size_t)data.count, sizeof *nll, err)))
-        st = GF_ENOMEM;
-    TRYG(gf_comm_agree(&comm, st, err)); /* or the others would wait in the sums */
-    TRYG(gf_evaluate(&e, nll, &s.model, &data, &comm, err));
-    if (comm.rank == 0) {
-        gf_inputs_say_overlength(o->data.item[0], &data);
-        TRYG(report(o, &e, err));
-        if (nll)
-            TRYG(write_per_example(&data, nll, o->per_example, err));
-    }
+    base.adapter = NULL;
+    TRYG(check(o, err));
+    TRYG(gf_ranks_open(&e.comm, o, err));
+    TRYG(score(&e, &e.tuned, o, err));
+    if (o->compare)
+        TRYG(score(&e, &e.base, &base, err));
+    if (e.comm.rank == 0)
+        TRYG(report(&e, err));
 out:
     gf_print_error(st, err);
-    gf_comm_close(&comm, st); /* before the device whose memory it sums */
-    free(nll);
-    gf_dataset_free(&data);
-    gf_session_close(&s);
+    gf_comm_close(&e.comm, st);
+    free(e.tuned.nll);
+    free(e.base.nll);
+    gf_choices_free(&e.choices);
     return st;
 }

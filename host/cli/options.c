@@ -315,6 +315,7 @@ static gf_status check_groups(const gf_options *o, gf_err *err)
         {GF_CMD_tokenize, true, {"text", "messages"}},
         {GF_CMD_merge, true, {"output_dir", "output"}},
         {GF_CMD_convert, true, {"output_dir", "output"}},
+        {GF_CMD_eval, true, {"data", "choices"}},
         {-1, false, {"eval_data", "eval_split"}},
         {-1, false, {"num_train_epochs", "max_steps"}},
         {-1, false, {"warmup_steps", "warmup_ratio"}},
