@@ -15,6 +15,17 @@ gf_status gf_embed_fwd(gf_backend *be, gf_tensor y, gf_tensor ids, gf_tensor tab
     return GF_OK;
 }
 
+gf_status gf_embed_noise(gf_backend *be, gf_tensor x, const gf_spans *row, gf_noise noise)
+{
+    static const char op[] = "embed_noise";
+    WANT(x, F32, 2, DIMS2(ANY_DIM, ANY_DIM));
+    TRY(want_spans(be, op, row, x.dim[0], -1));
+    tally(be, 2 * gf_count(x), 2 * bytes_of(x));
+    RUN(embed_noise, x, row, noise);
+    FINITE(x);
+    return GF_OK;
+}
+
 /* What both directions of rmsnorm say about x-like tensors: [N,D], or [N,H,K] per head. */
 static gf_status norm_shapes(gf_backend *be, const char *op, gf_tensor x, gf_tensor w,
                              gf_tensor rstd)

@@ -312,6 +312,7 @@ gf_model_options gf_inputs_model(const gf_session *s)
     return (gf_model_options){
         .use = GF_USE_TRAIN,
         .optim = optim_of(s->o),
+        .noise_alpha = (float)s->o->neftune_noise_alpha,
         .precision = gf_session_precision(s),
         .dropout = {.p = (float)s->adapter.config.lora_dropout, .seed = (uint64_t)s->o->seed}};
 }

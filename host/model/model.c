@@ -134,6 +134,11 @@ static gf_status pass(gf_model *m, bool train)
     m->at_layer = -1;
     TRY(gf_embed_fwd(m->be, gf_rows(m->saved[0].x, 0, r->n), gf_rows(r->ids, 0, r->n), m->embed,
                      embed_scale(m)));
+    if (train && m->opt.noise_alpha > 0) {
+        const gf_dropout *key = &m->opt.dropout;
+        const gf_noise noise = {m->opt.noise_alpha, key->seed, key->epoch};
+        TRY(gf_embed_noise(m->be, gf_rows(m->saved[0].x, 0, r->n), &r->spans, noise));
+    }
     for (m->at_layer = 0; m->at_layer < c->L; m->at_layer++) {
         const int64_t l = m->at_layer;
         TRY(gf_block_fwd(m, l, gf_rows(l + 1 < c->L ? m->saved[l + 1].x : m->x, 0, r->n)));
@@ -155,15 +160,16 @@ static gf_status pass(gf_model *m, bool train)
 static uint64_t graph_key(const gf_model *m, bool train)
 {
     const gf_dropout *drop = &m->opt.dropout;
-    uint32_t p;
+    uint32_t p, alpha;
     memcpy(&p, &drop->p, sizeof p);
+    memcpy(&alpha, &m->opt.noise_alpha, sizeof alpha);
     const uint64_t part[] = {gf_row_shape(m->be, &m->row.spans, m->row.n),
                              (uint64_t)m->row.m,
                              (uint64_t)(uintptr_t)m->row.ids.data,
                              (uint64_t)m->fixed.shift << 2 | (uint64_t)m->be->separate_lora << 1 |
                                  (uint64_t)train,
-                             p,
-                             p ? drop->seed : 0};
+                             (uint64_t)alpha << 32 | p,
+                             p || alpha ? drop->seed : 0};
     uint64_t h = 14695981039346656037u; /* FNV-1a over 64-bit words */
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
         h = (h ^ part[i]) * 1099511628211u;

@@ -81,6 +81,7 @@ typedef struct {
     int64_t row_tokens;   /* capacity of a row */
     int64_t cache_tokens; /* GF_USE_GENERATE: prompt and answer together */
     gf_dropout dropout;   /* p, seed; the trainer sets the epoch */
+    float noise_alpha;    /* NEFTune: noise on what is trained on, keyed as dropout; 0: none */
     gf_optim optim;       /* whose state the adapter space has room for */
 } gf_model_options;
 

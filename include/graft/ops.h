@@ -127,6 +127,7 @@ typedef struct {
 /* clang-format off */
 #define GF_OPS(X) \
     X(embed_fwd) \
+    X(embed_noise) \
     X(rmsnorm_fwd) \
     X(group_linear_fwd) \
     X(dora_fwd) \
@@ -156,6 +157,16 @@ typedef struct {
 /* y[t,:] = scale * table[ids[t],:], zero where ids[t] is -1
  *   y [N,D] out f32   ids [N] i32 (checked < V by the caller)   table [V,D] any storage type */
 GF_OP(embed_fwd, gf_tensor y, gf_tensor ids, gf_tensor table, float scale);
+
+/* NEFTune: x[t,c] += alpha / sqrt(len D) * u, u uniform in (-1, 1), len the tokens of t's example.
+ * u is a draw for (seed, epoch, example, position, channel), see kernels/noise.h. Filler stays.
+ *   x [N,D] f32 in/out.  Source: Jain et al. 2023. On a device the epoch is gf_row_bind's. */
+typedef struct {
+    float alpha; /* 0: none */
+    uint64_t seed;
+    uint32_t epoch;
+} gf_noise;
+GF_OP(embed_noise, gf_tensor x, const gf_spans *row, gf_noise noise);
 
 /* RMSNorm.  r = 1 / sqrt(mean_d x^2 + eps),   y = x * r * (w + offset) (+ residual)
  *   y [N,D] out f32|bf16, may be x itself      rstd [N] out f32      x [N,D] f32|bf16   w [D] f32

@@ -70,6 +70,16 @@ gf_status gf_cuda_embed_fwd(gf_backend *be, gf_tensor y, gf_tensor ids, gf_tenso
                      s.grid, s.block, 0, &to, &ids.data, &from, &rows, &width, &scale, &wide);
 }
 
+gf_status gf_cuda_embed_noise(gf_backend *be, gf_tensor x, const gf_spans *row, gf_noise noise)
+{
+    int width = (int)x.dim[1], wide = gf_arg_aligned(x, 4);
+    gf_arg to = gf_arg_of(x);
+    void *lists = row->work.data;
+    const shape s = teams(x.dim[0], threads_for(divide_up(width, 4), BLOCK));
+    return GF_LAUNCH(be, "noise", "embed_noise", s.grid, s.block, 0, &to, &lists, &width,
+                     &noise.alpha, &noise.seed, &wide);
+}
+
 /* ---- RMSNorm ---------------------------------------------------------------------------- */
 
 /* A warp for each row up to `most` wide; beyond, a block with four units of 4 a thread. */

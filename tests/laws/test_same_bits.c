@@ -213,6 +213,52 @@ Test(same_bits, killed_and_resumed)
     bed_close(&b);
 }
 
+/* Whatever else draws, keeps a state or follows the evaluations: rows, threads, ranks, resumes.
+ * Ranks of 64 make tensors that are large enough for 8 bits, and there are smaller ones. */
+static void all_at_once(const bed *b, const char *prefix, const char *more, const char *name)
+{
+    char *text;
+    const int code =
+        run(&text,
+            "%s " GRAFT_BIN " train --model %s --data %s --eval-data %s --output-dir %s/%s "
+            "--batch-size 4 --num-train-epochs 2 --lora-r 64 --lora-dropout 0.1 --eval-steps 2 "
+            "--learning-rate 1e-2 --optim adamw-8bit --neftune-noise-alpha 5 --save-steps 1 "
+            "--lr-scheduler-type reduce_lr_on_plateau --save-total-limit 8 "
+            "--lr-scheduler-kwargs '{\"patience\":0}' --early-stopping-patience 9 "
+            "--load-best-model-at-end %s",
+            prefix, b->model, b->data, b->data, b->dir, name, more);
+    cr_assert_eq(code, 0, "%s %s: %s", prefix, more, text);
+    free(text);
+}
+
+Test(same_bits, small_states_noise_and_plateaus)
+{
+    bed b;
+    if (!bed_open(&b))
+        cr_skip_test("no reference cases");
+    all_at_once(&b, "", "--threads 1", "all");
+    free(b.first);
+    b.first = gf_format(NULL, "%s/all/adapter_model.safetensors", b.dir);
+    all_at_once(&b, "", "--threads 3 --row-tokens 201", "threads");
+    same_as_first(&b, "threads", "3 threads, rows of 201");
+    run(NULL, "mkdir %s/half && cp -r %s/all/checkpoint-[1-5] %s/half/", b.dir, b.dir, b.dir);
+    all_at_once(&b, "", "--threads 1 --resume", "half");
+    same_as_first(&b, "half", "resumed after step 5");
+    if (run(NULL, "command -v mpirun") == 0) {
+        all_at_once(&b,
+                    "ASAN_OPTIONS=detect_leaks=0 OMPI_ALLOW_RUN_AS_ROOT=1 "
+                    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n 2",
+                    "--threads 1", "ranks");
+        same_as_first(&b, "ranks", "2 ranks");
+    }
+    train(&b, "", "--threads 1 --optim lion", "lion");
+    free(b.first);
+    b.first = gf_format(NULL, "%s/lion/adapter_model.safetensors", b.dir);
+    train(&b, "", "--threads 2 --row-tokens 230 --optim lion_32bit", "lion2");
+    same_as_first(&b, "lion2", "lion, 2 threads, rows of 230");
+    bed_close(&b);
+}
+
 Test(same_bits, resume_refuses_other_options)
 {
     bed b;

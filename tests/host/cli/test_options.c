@@ -220,7 +220,6 @@ Test(options, later_parts_are_answered_and_not_ignored)
         "--quantization nf4",
         "--init-lora-weights pissa",
         "--loraplus-lr-ratio 16",
-        "--neftune-noise-alpha 5",
         "--deploy vllm",
         "--gradient-checkpointing full",
         "--modules-to-save lm_head",

@@ -60,6 +60,16 @@ static void norms(gf_dtype run, int64_t width, int64_t gap)
     DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, gf_none, gf_none, dx, gf_none, y, w, r, 1.0f));
 }
 
+static void noise(int64_t width)
+{
+    const gf_span span[] = {{0, 40, 0, 40, 1}, {40, 24, 40, 24, 2}};
+    device_row row = device_bind(&be, (gf_spans){.tokens = N, .count = 2, .span = span}, N, 0);
+    const gf_tensor x = make(GF_F32, N, width, 0, 0);
+    DEVICE_OK(&be, gf_embed_noise(&be, x, &row.row, (gf_noise){5.0f, 42, 0}));
+    DEVICE_OK(&be, gf_wait(&be));
+    device_unbind(&be, &row);
+}
+
 static void rows(gf_dtype run, int64_t width)
 {
     const gf_tensor x = make(GF_F32, N, width, 0, 0), y = make(run, N, width, 0, 16);
@@ -88,6 +98,7 @@ Test(traffic, rows_of_the_models_width)
         const gf_dtype run = bf16 ? GF_BF16 : GF_F32;
         norms(run, 576, 64);
         norms(run, 4096, 16);
+        noise(576);
         rows(run, 576);
         rows(run, 4096);
     }
