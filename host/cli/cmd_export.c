@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "cli/modelfile.h"
 #include "cli/session.h"
+#include "model/deploy.h"
 #include "model/export.h"
 
 #include <errno.h>
@@ -17,11 +18,14 @@ static const struct {
     const char *name, *file; /* file: in a folder */
     bool alone;              /* may be one file, named by --output */
     bool base;               /* needs to know the base model */
+    gf_deploy reader;
 } formats[FORMATS] = {
-    [GGUF] = {"gguf", "adapter.gguf", true, true},
-    [GGLA] = {"ggla", "ggml-adapter-model.bin", true, true}, /* llama.cpp's own name for it */
-    [BIN] = {"bin", "adapter_model.bin", false, false},
-    [OLLAMA] = {"ollama", "Modelfile", false, true}, /* and the GGUF adapter */
+    [GGUF] = {"gguf", "adapter.gguf", true, true, GF_DEPLOY_LLAMA_CPP},
+    /* llama.cpp's own name for it */
+    [GGLA] = {"ggla", "ggml-adapter-model.bin", true, true, GF_DEPLOY_LLAMA_CPP},
+    [BIN] = {"bin", "adapter_model.bin", false, false, GF_DEPLOY_PEFT},
+    /* and the GGUF adapter */
+    [OLLAMA] = {"ollama", "Modelfile", false, true, GF_DEPLOY_OLLAMA},
 };
 
 typedef struct {
@@ -151,6 +155,15 @@ static gf_status open_base(job *j)
     return gf_gguf_string(&j->arch, &j->session.files.gguf, "general.architecture", j->err);
 }
 
+/* The programs that the files are for. */
+static unsigned readers(const job *j)
+{
+    unsigned out = 0;
+    for (int f = 0; f < FORMATS; f++)
+        out |= j->wanted[f] ? 1u << formats[f].reader : 0;
+    return out;
+}
+
 static gf_status open_all(job *j)
 {
     bool needed = false;
@@ -170,6 +183,7 @@ static gf_status open_all(job *j)
         return GF_OK;
     TRY(open_base(j));
     TRY(gf_adapter_open(&j->adapter, j->o.adapter, j->base, j->err));
+    TRY(gf_deploy_check(readers(j), &j->adapter, j->base, true, j->config, j->err));
     return gf_adapter_file_open(&j->file, &j->adapter, j->o.adapter, j->err);
 }
 

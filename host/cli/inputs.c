@@ -1,6 +1,7 @@
 /* inputs.c - see inputs.h. */
 #include "cli/inputs.h"
 
+#include "model/deploy.h"
 #include "train/split.h"
 
 #include <math.h>
@@ -218,6 +219,15 @@ static gf_status from_adapter(gf_session *s, gf_err *err)
     return c->base_model ? GF_OK : GF_ENOMEM;
 }
 
+static gf_status check_deploy(const gf_session *s, gf_err *err)
+{
+    unsigned targets;
+    if (!s->o->deploy)
+        return GF_OK;
+    TRY(gf_deploy_parse(&targets, s->o->deploy, "--deploy", err));
+    return gf_deploy_check(targets, &s->adapter, &s->files.config, false, "--deploy", err);
+}
+
 gf_status gf_inputs_adapter(gf_session *s, gf_err *err)
 {
     TRY(gf_session_files(s, err));
@@ -228,7 +238,7 @@ gf_status gf_inputs_adapter(gf_session *s, gf_err *err)
                        "DoRA with a dropout of %g would run every base product twice, which graft "
                        "does not: set --lora-dropout 0",
                        c->lora_dropout);
-    return GF_OK;
+    return check_deploy(s, err);
 }
 
 /* ---- data, model, training --------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 
 #define EXPORT "export --adapter adapter --model model --output out "
+#define DEPLOY "train --model model --data tokens.jsonl --output-dir out --max-steps 1 --deploy "
 #define CONFIG(edit) "sed -i '" edit "' adapter/adapter_config.json"
 
 static const refusal usage[] = {
@@ -32,6 +33,16 @@ static const refusal usage[] = {
     {"export --adapter adapter --model model --format gguf --output no/such/folder", {"no/such"}},
 };
 
+static const refusal deploy[] = {
+    {DEPLOY "tgi", {"--deploy tgi", "peft, llama.cpp, ollama, vllm"}},
+    {DEPLOY "vllm,vllm", {"twice"}},
+    {DEPLOY "ollama --use-dora", {"--deploy ollama", "--use-dora", "graft merge"}},
+    {DEPLOY "peft,llama.cpp --use-dora", {"--deploy llama.cpp", "--use-dora"}},
+    {DEPLOY "vllm --lora-r 600", {"--deploy vllm", "512", "--lora-r"}},
+    {DEPLOY "vllm --alpha-pattern '{\"q_proj\":3}'", {"--deploy vllm", "--alpha-pattern"}},
+    {"plan --model model --deploy vllm --use-dora", {"--deploy vllm", "--use-dora"}},
+};
+
 static const refusal adapters[] = {
     {EXPORT "--format gguf", {"adapter_config.json"}, "rm adapter/adapter_config.json"},
     {EXPORT "--format gguf", {"adapter_model.safetensors"}, "rm adapter/adapter_model.safetensors"},
@@ -39,8 +50,12 @@ static const refusal adapters[] = {
     {EXPORT "--format bin", {"adapter_config.json"}, "rm adapter/adapter_config.json"},
     {EXPORT "--format gguf", {"adapter_config.json:2:1"}, "echo '{' > adapter/adapter_config.json"},
     {EXPORT "--format gguf", {"peft_type"}, CONFIG("s/\"LORA\"/\"IA3\"/")},
-    {EXPORT "--format gguf", {"use_dora"}, CONFIG("s/\"use_dora\": false/\"use_dora\": true/")},
-    {EXPORT "--format ggla", {"use_dora"}, CONFIG("s/\"use_dora\": false/\"use_dora\": true/")},
+    {EXPORT "--format gguf",
+     {"llama.cpp has no DoRA", "graft merge"},
+     CONFIG("s/\"use_dora\": false/\"use_dora\": true/")},
+    {EXPORT "--format ggla,bin",
+     {"DoRA", "graft merge"},
+     CONFIG("s/\"use_dora\": false/\"use_dora\": true/")},
     {EXPORT "--format gguf", {"lora_bias"}, CONFIG("s/\"lora_bias\": false/\"lora_bias\": true/")},
     {EXPORT "--format gguf",
      {"modules_to_save"},
@@ -84,6 +99,11 @@ static const refusal bases[] = {
 Test(bad_export, usage)
 {
     CHECK(usage);
+}
+
+Test(bad_export, deploy)
+{
+    CHECK(deploy);
 }
 
 Test(bad_export, adapters)

@@ -217,8 +217,11 @@ Test(options, only_train_and_eval_are_for_several_ranks)
 Test(options, later_parts_are_answered_and_not_ignored)
 {
     static const char *const later[] = {
-        "--quantization nf4", "--init-lora-weights pissa",     "--loraplus-lr-ratio 16",
-        "--deploy vllm",      "--gradient-checkpointing full", "--modules-to-save lm_head",
+        "--quantization nf4",
+        "--init-lora-weights pissa",
+        "--loraplus-lr-ratio 16",
+        "--gradient-checkpointing full",
+        "--modules-to-save lm_head",
     };
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         char words[256];
