@@ -168,6 +168,9 @@ static gf_status add_turns(const gf_modelfile *m, gf_buf *b, gf_buf *said, gf_er
                                          .adds_bos = gf_tokenizer_adds_bos(k)};
         TRYG(gf_ollama_template_make(&t, m->session->chat, &tokens, err));
         TRYG(add_template(&t, jinja, b, said, err));
+    } else {
+        TRYG(
+            gf_buf_str(b, "\n# No TEMPLATE: neither adapter nor base has a chat template.\n", err));
     }
     TRYG(add_stop(t.stop, &stops, err));
     for (int i = 0; k && i < m->base->eos_count; i++)

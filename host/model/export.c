@@ -107,6 +107,24 @@ static gf_status interleave(float **b, int64_t n, int64_t r, int64_t heads, gf_e
     return GF_OK;
 }
 
+gf_status gf_export_transpose(float **m, int64_t rows, int64_t cols, gf_err *err)
+{
+    float *out = gf_alloc((size_t)rows, (size_t)cols * sizeof *out, err);
+    if (!out)
+        return GF_ENOMEM;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            out[j * rows + i] = (*m)[i * cols + j];
+    free(*m);
+    *m = out;
+    return GF_OK;
+}
+
+bool gf_export_is_embedding(const gf_export *x, int i)
+{
+    return x->adapter->param[x->adapter->lora[i].a].kind == GF_PARAM_EMBED_A;
+}
+
 static const gf_family *family_of(const gf_export *x)
 {
     return gf_family_by_name(x->base->family);
@@ -163,20 +181,6 @@ gf_status gf_export_weight_name(char out[64], const gf_export *x, int i, gf_err 
 
 /* ---- ggla ------------------------------------------------------------------------------- */
 
-/* [rows,cols] -> [cols,rows], in place. */
-static gf_status transpose(float **m, int64_t rows, int64_t cols, gf_err *err)
-{
-    float *out = gf_alloc((size_t)rows, (size_t)cols * sizeof *out, err);
-    if (!out)
-        return GF_ENOMEM;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++)
-            out[j * rows + i] = (*m)[i * cols + j];
-    free(*m);
-    *m = out;
-    return GF_OK;
-}
-
 static gf_status put_ggla(const gf_export *x, int i, double factor, gf_ggla_writer *w,
                           gf_export_note *note, gf_err *err)
 {
@@ -185,8 +189,12 @@ static gf_status put_ggla(const gf_export *x, int i, double factor, gf_ggla_writ
     char weight[64], name[72]; /* and ".loraA" */
     gf_status st = GF_OK;
     TRYG(gf_export_weight_name(weight, x, i, err));
+    if (gf_export_is_embedding(x, i)) {
+        st = gf_fail(err, GF_EARG, "%s: a ggla file holds no adapter of the embedding", weight);
+        goto out;
+    }
     TRYG(gf_export_pair(x, i, factor, &a, &b, note, err));
-    TRYG(transpose(&a, lo->r, lo->k, err));
+    TRYG(gf_export_transpose(&a, lo->r, lo->k, err));
     snprintf(name, sizeof name, "%s.loraA", weight);
     if (strlen(name) > GF_GGLA_NAME_MAX) {
         st = gf_fail(err, GF_EMISSING, "%s is too long a name for a ggla file", name);

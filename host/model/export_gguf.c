@@ -67,6 +67,8 @@ static gf_status declare(work *w)
             *d = (gf_gguf_decl){.name = w->name[2 * i + m],
                                 .rank = 2,
                                 .dim = {m ? lo->n : lo->r, m ? lo->r : lo->k}};
+            if (m == 0 && gf_export_is_embedding(w->x, i))
+                *d = (gf_gguf_decl){.name = d->name, .rank = 2, .dim = {lo->k, lo->r}};
             d->dtype = type_of(w, d->dim[1]);
         }
     }
@@ -109,6 +111,8 @@ static gf_status put_module(work *w, int i)
 {
     float *a = NULL, *b = NULL;
     gf_status st = gf_export_pair(w->x, i, w->scale.factor[i], &a, &b, w->note, w->err);
+    if (st == GF_OK && gf_export_is_embedding(w->x, i))
+        st = gf_export_transpose(&a, w->x->adapter->lora[i].r, w->x->adapter->lora[i].k, w->err);
     if (st == GF_OK)
         st = put_matrix(w, &w->decl[2 * i], a);
     if (st == GF_OK)
