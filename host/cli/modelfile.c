@@ -79,14 +79,14 @@ static gf_status add_from(const gf_modelfile *m, gf_buf *b, gf_buf *said, gf_err
 {
     if (!m->base_is_gguf) {
         TRY(gf_buf_str(b,
-                       "\n# The base as a GGUF file, which is to be put here: graft convert makes "
-                       "it from\n# ",
+                       "\n# The base as a GGUF file, which is to be put here:\n"
+                       "#   graft convert --output base.gguf --model ",
                        err));
         TRY(add_shown(b, m->base_path, err));
         TRY(gf_buf_str(b, "\nFROM ./base.gguf\n", err));
         return gf_buf_printf(said, err,
-                             "FROM wants the base as GGUF: put it into the folder as base.gguf "
-                             "(graft convert --model %s)\n",
+                             "FROM wants the base as a GGUF: graft convert --model %s --output "
+                             "base.gguf, in that folder\n",
                              m->base_path);
     }
     char *path = realpath(m->base_path, NULL);
