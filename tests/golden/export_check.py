@@ -35,8 +35,9 @@ from transformers import (AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen
 # Largest difference of a logit, over the largest logit: f32 sums in another order.
 F32_MAX = 2e-5
 # The same with the adapter's matrices in these types. Llama.cpp then rounds the activations that meet
-# them as well: 2^-11 and 2^-8 of a value each, in adapters that change every logit by its own size.
-TYPE_MAX = {"f32": F32_MAX, "f16": 1e-2, "bf16": 8e-2}
+# them as well: 2^-11, 2^-8, and 1/254 of the largest of 32, in adapters that change every logit by its
+# own size.
+TYPE_MAX = {"f32": F32_MAX, "f16": 1e-2, "bf16": 8e-2, "q8_0": 0.2}
 # A quantised base: llama.cpp rounds activations to 8 bits in blocks of 32 (Q8_1), 1/254 of the
 # block's largest each, in every product.
 QUANTISED_MAX = 0.08
