@@ -111,23 +111,25 @@ static gf_status open_inputs(run *r, gf_err *err)
     return GF_OK;
 }
 
-/* The adapter's first values: another adapter's, or drawn. */
+/* The adapter's first values: another adapter's, drawn, or made of the base's weights (unless a
+ * checkpoint has them). CPUs of several kinds may make these with other bits: rank 0's count. */
 static gf_status start_values(run *r, gf_err *err)
 {
     gf_session *s = &r->s;
     const gf_options *o = r->o;
+    const bool split = s->adapter.split;
     gf_space space;
     gf_status st = GF_OK;
     TRYG(gf_space_open(&space, &s->model, false, err));
     if (o->init_adapter)
         TRYG(gf_adapter_read(&s->adapter, space.value, o->init_adapter, err));
-    else
-        gf_adapter_init(&s->adapter, space.value, (gf_init)o->init_lora_weights, (uint64_t)o->seed);
-    TRYG(gf_space_push(&space, err));
-    if (s->adapter.config.use_dora && !o->init_adapter) {
-        TRYG(gf_space_magnitudes(&space, err));
-        TRYG(gf_space_push(&space, err));
+    else if (!split || !r->resume)
+        TRYG(gf_space_start(&space, (gf_init)o->init_lora_weights, (uint64_t)o->seed, err));
+    if (split) {
+        const size_t bytes = (size_t)s->adapter.size * sizeof *space.value;
+        TRYG(gf_comm_broadcast(&r->comm, space.value, bytes, err));
     }
+    TRYG(gf_space_push(&space, err));
 out:
     gf_space_close(&space);
     return st;

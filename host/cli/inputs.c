@@ -122,6 +122,33 @@ out:
     return st;
 }
 
+/* What would reach the half of such an adapter that stands for its start, too. */
+static gf_status check_split(const gf_options *o, gf_err *err)
+{
+    const char *what = o->weight_decay > 0   ? "--weight-decay"
+                       : o->lora_dropout > 0 ? "--lora-dropout"
+                                             : NULL;
+    if (!what)
+        return GF_OK;
+    return gf_fail(err, GF_EARG,
+                   "%s with --init-lora-weights pissa or olora would change the start that is "
+                   "subtracted, too: leave it at 0",
+                   what);
+}
+
+/* The trained half and the start that is subtracted, at the same scale alpha / r or
+ * alpha / sqrt(r): what PEFT's conversion to an adapter of the untouched base does. */
+static void double_rank(gf_peft_config *c)
+{
+    const double alpha = c->use_rslora ? sqrt(2) : 2;
+    c->r *= 2;
+    c->lora_alpha *= alpha;
+    for (int i = 0; i < c->rank_patterns; i++)
+        c->rank_pattern[i].value *= 2;
+    for (int i = 0; i < c->alpha_patterns; i++)
+        c->alpha_pattern[i].value *= alpha;
+}
+
 static gf_status from_options(gf_session *s, gf_err *err)
 {
     const gf_options *o = s->o;
@@ -148,8 +175,15 @@ static gf_status from_options(gf_session *s, gf_err *err)
         st = GF_ENOMEM;
         goto out;
     }
+    const bool split =
+        o->init_lora_weights == GF_INIT_PISSA || o->init_lora_weights == GF_INIT_OLORA;
+    if (split) {
+        TRYG(check_split(o, err));
+        double_rank(&c);
+    }
     TRYG(gf_adapter_resolve(&s->adapter, &c, &s->files.config, err));
     s->has_adapter = true;
+    s->adapter.split = split;
 out:
     gf_peft_config_free(&c);
     return st;

@@ -46,9 +46,10 @@ typedef struct {
     int params;
     int64_t start[GF_PARAM_KINDS + 1]; /* where each kind starts in the flat space, then its end */
     int64_t size;                      /* parameters of the flat space */
+    bool split; /* PiSSA, OLoRA: only the first half of every rank trains (factor.h) */
 } gf_adapter;
 
-typedef enum { GF_INIT_DEFAULT, GF_INIT_GAUSSIAN } gf_init;
+typedef enum { GF_INIT_DEFAULT, GF_INIT_GAUSSIAN, GF_INIT_PISSA, GF_INIT_OLORA } gf_init;
 
 /* Resolves config against the model: takes over *config (which is emptied). A target that matches
  * nothing is GF_EARG and lists the modules that exist; "all-linear" is expanded to the list of
@@ -60,8 +61,9 @@ void gf_adapter_free(gf_adapter *ad);
 /* The module of (layer, id), or NULL. */
 const gf_lora *gf_adapter_find(const gf_adapter *ad, int64_t layer, gf_linear_id id);
 
-/* Fills the flat space: A by Philox keyed by (seed, module), B = 0. Default: U(-1/sqrt(k),
- * 1/sqrt(k)) (kaiming_uniform with a = sqrt 5); gaussian: N(0, 1/r^2) (PEFT's normal_(std=1/r)). */
+/* Fills the flat space for the first two: A by Philox keyed by (seed, module), B = 0. Default:
+ * U(-1/sqrt(k), 1/sqrt(k)) (kaiming_uniform with a = sqrt 5); gaussian: N(0, 1/r^2) (PEFT's
+ * normal_(std=1/r)). */
 void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t seed);
 
 /* Reads DIR/adapter_config.json alone, to be resolved. */

@@ -206,12 +206,33 @@ gf_status gf_model_losses(gf_model *m)
 gf_status gf_model_tails(gf_model *m)
 {
     for (int64_t l = 0; l < m->cfg->L; l++) {
-        const gf_layer *w = &m->layer[l];
-        const gf_group *group[] = {&w->qkv, &w->o, &w->gate_up, &w->down};
-        for (size_t i = 0; i < sizeof group / sizeof *group; i++) {
+        const gf_group *group[GF_GROUPS];
+        gf_layer_groups(group, &m->layer[l]);
+        for (int i = 0; i < GF_GROUPS; i++) {
             TRY(gf_group_tails(m->be, group[i]));
             TRY(gf_dora_norms(m->be, group[i]));
         }
+    }
+    return GF_OK;
+}
+
+static gf_status freeze(gf_backend *be, const gf_linear *lin)
+{
+    if (!gf_is(lin->da))
+        return GF_OK;
+    const int64_t half = lin->da.dim[0] / 2;
+    TRY(gf_zero(be, gf_rows(lin->da, half, half)));
+    return gf_zero(be, gf_cols(lin->db, half, half));
+}
+
+gf_status gf_model_freeze(gf_model *m)
+{
+    for (int64_t l = 0; m->adapter->split && l < m->cfg->L; l++) {
+        const gf_group *group[GF_GROUPS];
+        gf_layer_groups(group, &m->layer[l]);
+        for (int i = 0; i < GF_GROUPS; i++)
+            for (int j = 0; j < group[i]->count; j++)
+                TRY(freeze(m->be, &group[i]->lin[j]));
     }
     return GF_OK;
 }

@@ -42,6 +42,13 @@ typedef struct {
     gf_group qkv, o, gate_up, down;
 } gf_layer;
 
+/* A layer's groups, in the order of the pass. */
+enum { GF_GROUPS = 4 };
+static inline void gf_layer_groups(const gf_group *out[GF_GROUPS], const gf_layer *w)
+{
+    out[0] = &w->qkv, out[1] = &w->o, out[2] = &w->gate_up, out[3] = &w->down;
+}
+
 /* What the backward pass of a group of linear layers needs of their adapters. */
 typedef struct {
     gf_tensor s; /* [N,R] their inner products, or none */
@@ -154,6 +161,8 @@ gf_status gf_model_run(gf_model *m, bool train);
 gf_status gf_model_losses(gf_model *m);
 /* Every group's tails and DoRA's norms, after the adapter's values have changed. */
 gf_status gf_model_tails(gf_model *m);
+/* The gradients of what does not train become zero: the second halves of a split adapter. */
+gf_status gf_model_freeze(gf_model *m);
 
 /* Generation: feeds `count` tokens behind those in the cache (count <= row capacity) and leaves the
  * logits of the last one in m->logits. `length`: of the text that is known by now, with what is

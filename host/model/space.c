@@ -1,6 +1,8 @@
 /* space.c - the adapter space on the host. Contract: space.h. */
 #include "model/space.h"
 
+#include "model/factor.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,28 +80,55 @@ static gf_status take_norms(gf_space *s, const gf_group *g, float *norm)
     return GF_OK;
 }
 
-gf_status gf_space_magnitudes(gf_space *s, gf_err *err)
+/* DoRA's start: every magnitude is its row's norm, as gf_space_push has just made them of A and B.
+ */
+static gf_status start_magnitudes(gf_space *s, gf_err *err)
 {
     const gf_model *m = s->model;
     gf_status st = GF_OK;
     int64_t widest = 0;
     for (int64_t l = 0; l < m->cfg->L; l++) {
-        const gf_layer *w = &m->layer[l];
-        const gf_group *group[] = {&w->qkv, &w->o, &w->gate_up, &w->down};
-        for (int i = 0; i < 4; i++)
+        const gf_group *group[GF_GROUPS];
+        gf_layer_groups(group, &m->layer[l]);
+        for (int i = 0; i < GF_GROUPS; i++)
             widest = gf_group_n(group[i]) > widest ? gf_group_n(group[i]) : widest;
     }
     float *norm = gf_alloc((size_t)widest, sizeof *norm, err);
     if (!norm)
         return GF_ENOMEM;
     for (int64_t l = 0; st == GF_OK && l < m->cfg->L; l++) {
-        const gf_layer *w = &m->layer[l];
-        const gf_group *group[] = {&w->qkv, &w->o, &w->gate_up, &w->down};
-        for (int i = 0; st == GF_OK && i < 4; i++)
+        const gf_group *group[GF_GROUPS];
+        gf_layer_groups(group, &m->layer[l]);
+        for (int i = 0; st == GF_OK && i < GF_GROUPS; i++)
             st = take_norms(s, group[i], norm);
     }
     free(norm);
     return gf_backend_said(m->be, st, err);
+}
+
+/* A GPU's run has a CPU do it, in f32, once. */
+static gf_status factor(gf_space *s, gf_init init, gf_err *err)
+{
+    gf_model *m = s->model;
+    gf_backend cpu;
+    if (!m->be->cuda)
+        return gf_factor_init(m->adapter, s->value, init, m->files, m->be, err);
+    TRY(gf_backend_open_cpu(&cpu, 0, "auto", err));
+    const gf_status st = gf_factor_init(m->adapter, s->value, init, m->files, &cpu, err);
+    gf_backend_close(&cpu);
+    return st;
+}
+
+gf_status gf_space_start(gf_space *s, gf_init init, uint64_t seed, gf_err *err)
+{
+    if (init == GF_INIT_PISSA || init == GF_INIT_OLORA)
+        TRY(factor(s, init, err));
+    else
+        gf_adapter_init(s->model->adapter, s->value, init, seed);
+    if (!s->model->adapter->config.use_dora)
+        return GF_OK;
+    TRY(gf_space_push(s, err));
+    return start_magnitudes(s, err);
 }
 
 void gf_space_close(gf_space *s)

@@ -18,9 +18,8 @@ gf_status gf_space_open(gf_space *s, gf_model *m, bool fetch, gf_err *err);
 /* Brings what the host wrote to the device, the moments too, and the values to the weights' tails.
  */
 gf_status gf_space_push(gf_space *s, gf_err *err);
-/* DoRA's start: every magnitude is its row's norm, as gf_space_push has just made them of A and B.
- * Writes the values only: push again. Does nothing for other adapters. */
-gf_status gf_space_magnitudes(gf_space *s, gf_err *err);
+/* Writes the first values of a new adapter; to be pushed. */
+gf_status gf_space_start(gf_space *s, gf_init init, uint64_t seed, gf_err *err);
 void gf_space_close(gf_space *s);
 
 #endif

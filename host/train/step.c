@@ -79,6 +79,8 @@ static gf_status run_rows(gf_trainer *t, int64_t count[COUNTS], gf_err *err)
         count[TOKENS] += m->row.spans.tokens;
         count[TRAINED] += m->row.predicted;
     }
+    if (st == GF_OK)
+        st = gf_model_freeze(m);
     count[STOP] = gf_stop_requested;
     return gf_backend_said(m->be, st, err);
 }

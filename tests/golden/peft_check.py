@@ -48,6 +48,9 @@ ADAPTERS = [
     "--lora-r 4 --layers-to-transform 0,2",
     "--lora-r 4 --use-dora",
     "--lora-r 8 --use-dora --use-rslora --target-modules q_proj,v_proj,down_proj",
+    "--lora-r 8 --init-lora-weights pissa",
+    "--lora-r 4 --init-lora-weights olora --use-rslora --alpha-pattern {\"q_proj\":3}",
+    "--lora-r 4 --init-lora-weights pissa --use-dora",
     "--lora-r 4 --rank-pattern {\"q_proj\":6} --alpha-pattern {\"layers.1.mlp.up_proj\":3}",
 ]
 CHAT = [

@@ -96,7 +96,9 @@ static void train_kind(const bed *b, const char *kind, const char *more, const c
 /* Every kind of adapter: other rows and threads, and going on from the second step. */
 Test(same_bits, every_kind_of_adapter)
 {
-    static const char *const kinds[] = {"--use-dora", "--use-dora --target-modules k_proj,up_proj"};
+    static const char *const kinds[] = {"--use-dora", "--use-dora --target-modules k_proj,up_proj",
+                                        "--init-lora-weights pissa",
+                                        "--init-lora-weights olora --use-dora --use-rslora"};
     bed b;
     if (!bed_open(&b))
         cr_skip_test("no reference cases");

@@ -68,6 +68,7 @@ Test(options, choices_have_the_numbers_that_their_enums_have)
         {"dtype", GF_DTYPE_BASE, "base"},
         {"dtype", GF_DTYPE_BF16, "bf16"},
         {"init_lora_weights", GF_INIT_GAUSSIAN, "gaussian"},
+        {"init_lora_weights", GF_INIT_OLORA, "olora"},
         {"lr_scheduler_type", GF_LR_COSINE, "cosine"},
         {"lr_scheduler_type", GF_LR_CONSTANT, "constant"},
         {"lr_scheduler_type", GF_LR_CONSTANT_WARMUP, "constant_with_warmup"},
@@ -218,7 +219,6 @@ Test(options, later_parts_are_answered_and_not_ignored)
 {
     static const char *const later[] = {
         "--quantization nf4",
-        "--init-lora-weights pissa",
         "--loraplus-lr-ratio 16",
         "--gradient-checkpointing full",
         "--modules-to-save lm_head",
