@@ -382,3 +382,44 @@ gf_status gf_dora_bwd(gf_backend *be, gf_tensor dz, gf_tensor dy, gf_tensor z, c
     FINITE(dz);
     return GF_OK;
 }
+
+/* ---- LoRA on the embedding ------------------------------------------------------------- */
+
+/* a [r,V], b [D,r], and their gradients where they are wanted. */
+static gf_status want_embed(gf_backend *be, const char *op, const gf_linear *l, gf_tensor x,
+                            gf_tensor s, gf_tensor ids)
+{
+    WANT(x, F32, 2, DIMS2(ANY_DIM, ANY_DIM));
+    WANT(l->a, F32, 2, DIMS2(ANY_DIM, ANY_DIM));
+    WANT(l->b, F32, 2, DIMS2(x.dim[1], l->a.dim[0]));
+    WANT(s, F32, 2, DIMS2(x.dim[0], l->a.dim[0]));
+    WANT(ids, INT, 1, DIMS1(x.dim[0]));
+    return GF_OK;
+}
+
+gf_status gf_embed_lora_fwd(gf_backend *be, gf_tensor x, gf_tensor s, gf_tensor ids,
+                            const gf_linear *l)
+{
+    static const char op[] = "embed_lora_fwd";
+    TRY(want_embed(be, op, l, x, s, ids));
+    tally(be, 2 * gf_count(s) * x.dim[1], 2 * (bytes_of(x) + bytes_of(s)) + bytes_of(l->b));
+    RUN(embed_lora_fwd, x, s, ids, l);
+    FINITE(x);
+    return GF_OK;
+}
+
+gf_status gf_embed_lora_bwd(gf_backend *be, gf_tensor p, gf_tensor dx, gf_tensor s, gf_tensor ids,
+                            const gf_linear *l, const gf_spans *row, gf_fixed *fixed)
+{
+    static const char op[] = "embed_lora_bwd";
+    TRY(want_embed(be, op, l, dx, s, ids));
+    WANT(p, F32, 2, DIMS2(s.dim[0], s.dim[1]));
+    WANT(l->da, FIXED, 2, DIMS2(l->a.dim[0], l->a.dim[1]));
+    WANT(l->db, FIXED, 2, DIMS2(l->b.dim[0], l->b.dim[1]));
+    TRY(want_fixed(be, op, fixed));
+    TRY(want_spans(be, op, row, dx.dim[0], -1));
+    tally(be, 4 * gf_count(s) * dx.dim[1], 2 * (bytes_of(dx) + bytes_of(s)) + 2 * bytes_of(l->db));
+    RUN(embed_lora_bwd, p, dx, s, ids, l, row, fixed);
+    FINITE(p);
+    return GF_OK;
+}

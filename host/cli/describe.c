@@ -136,15 +136,12 @@ gf_status gf_describe_adapter(gf_session *s, const char *dir, gf_buf *out, gf_er
     gf_source source = {0};
     gf_status st = GF_OK;
     char *json = gf_path_join(dir, "adapter_config.json", err);
-    char *tensors = gf_path_join(dir, "adapter_model.safetensors", err);
-    if (!json || !tensors) {
-        st = GF_ENOMEM;
-        goto out;
-    }
+    if (!json)
+        return GF_ENOMEM;
     TRYG(gf_buf_printf(out, err, "adapter %s\n", dir));
     TRYG(gf_peft_read_config(&config, json, err));
     TRYG(adapter_config(&config, out, err));
-    TRYG(gf_safetensors_open(&source, tensors, err));
+    TRYG(gf_adapter_source(&source, dir, err));
     TRYG(gf_describe_tensors(&source, out, err));
     if (s->o->model)
         TRYG(adapter_on_model(s, dir, out, err));
@@ -152,7 +149,6 @@ out:
     gf_source_close(&source);
     gf_peft_config_free(&config);
     free(json);
-    free(tensors);
     return st;
 }
 

@@ -29,7 +29,7 @@ static const known_key known_keys[] = {
     {"bias", HONOURED},
     {"corda_config", OFF},
     {"ensure_weight_tying", OFF},
-    {"eva_config", OFF},
+    {"eva_config", NOTE},
     {"exclude_modules", HONOURED},
     {"fan_in_fan_out", OFF},
     {"inference_mode", NOTE},
@@ -125,7 +125,8 @@ static gf_status check_fixed(const config_file *f)
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(f->root, "init_lora_weights");
     if (cJSON_IsString(item))
         init = item->valuestring;
-    if (init && strcmp(init, "gaussian") != 0 && strcmp(init, "orthogonal") != 0)
+    if (init && strcmp(init, "gaussian") != 0 && strcmp(init, "orthogonal") != 0 &&
+        strcmp(init, "eva") != 0) /* these leave the base as it is */
         return refuse(f, item,
                       "this initialisation changes the base model, or graft doesn't know it");
     item = cJSON_GetObjectItemCaseSensitive(f->root, "layers_pattern");

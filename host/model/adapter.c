@@ -15,13 +15,28 @@ static const char *leaf(const char *module)
     return dot ? dot + 1 : module;
 }
 
+/* Modules outside the blocks. */
+static const gf_linear_id outer[] = {GF_EMBED, GF_HEAD};
+enum { OUTER = sizeof outer / sizeof *outer };
+
+/* Does a name in a target list mean this module? */
+static bool names(const char *target, int64_t layer, gf_linear_id id)
+{
+    char buf[64];
+    const char *name = gf_module_name(buf, layer, id);
+    const size_t n = strlen(name), size = strlen(target);
+    return n >= size && !strcmp(name + n - size, target) &&
+           (n == size || name[n - size - 1] == '.');
+}
+
 /* The modules of one block, for messages. */
 static const char *module_list(const gf_config *model)
 {
-    return model->fused ? "qkv_proj, o_proj, gate_up_proj, down_proj of "
-                          "model.layers.N.self_attn and model.layers.N.mlp"
-                        : "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj of "
-                          "model.layers.N.self_attn and model.layers.N.mlp";
+    return model->fused
+               ? "qkv_proj, o_proj, gate_up_proj, down_proj of "
+                 "model.layers.N.self_attn and model.layers.N.mlp, embed_tokens and lm_head"
+               : "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj of "
+                 "model.layers.N.self_attn and model.layers.N.mlp, embed_tokens and lm_head";
 }
 
 /* Every name in a target list must find something: PEFT lets a misspelt one pass silently. */
@@ -30,16 +45,10 @@ static gf_status check_targets(const gf_peft_config *c, const gf_config *model, 
     const gf_linear_id *ids;
     const int linears = gf_module_ids(model, &ids);
     for (int t = 0; t < c->targets; t++) {
-        const size_t size = strlen(c->target[t]);
-        bool found = false;
+        bool found = names(c->target[t], -1, GF_EMBED) || names(c->target[t], -1, GF_HEAD);
         for (int64_t l = 0; l < model->L && !found; l++)
-            for (int i = 0; i < linears && !found; i++) {
-                char buf[64];
-                const char *name = gf_module_name(buf, l, ids[i]);
-                const size_t n = strlen(name);
-                found = n >= size && !strcmp(name + n - size, c->target[t]) &&
-                        (n == size || name[n - size - 1] == '.');
-            }
+            for (int i = 0; i < linears && !found; i++)
+                found = names(c->target[t], l, ids[i]);
         if (!found)
             return gf_fail(err, GF_EARG,
                            "target module \"%s\" matches nothing in this model, which has %s",
@@ -75,6 +84,12 @@ static gf_status expand_all_linear(gf_peft_config *c, const gf_config *model, gf
     return GF_OK;
 }
 
+/* Where (layer, id) stands in ad->at. */
+static int64_t slot(const gf_adapter *ad, int64_t layer, gf_linear_id id)
+{
+    return (layer < 0 ? ad->layers - 1 : layer) * GF_LINEARS + id;
+}
+
 static gf_status add_module(gf_adapter *ad, const gf_config *model, int64_t layer, gf_linear_id id,
                             gf_err *err)
 {
@@ -89,8 +104,21 @@ static gf_status add_module(gf_adapter *ad, const gf_config *model, int64_t laye
     TRY(gf_peft_rank(&lo.r, &lo.scale, &ad->config, name, err));
     if (lo.r < 1)
         return gf_fail(err, GF_EARG, "%s: a rank of %lld; want 1 or more", name, (long long)lo.r);
-    ad->at[layer * GF_LINEARS + id] = ad->count;
+    ad->at[slot(ad, layer, id)] = ad->count;
     ad->lora[ad->count++] = lo;
+    return GF_OK;
+}
+
+/* PEFT's all-linear means neither. What has no meaning for them, or none here, is refused. */
+static gf_status add_outer(gf_adapter *ad, const gf_config *model, gf_linear_id id, gf_err *err)
+{
+    char buf[64];
+    if (ad->config.target_regex && !strcmp(ad->config.target_regex, "all-linear"))
+        return GF_OK;
+    TRY(add_module(ad, model, -1, id, err));
+    if (ad->at[slot(ad, -1, id)] >= 0 && ad->config.use_dora)
+        return gf_fail(err, GF_EMISSING, "graft has no DoRA of %s; leave it out of the targets",
+                       gf_module_name(buf, -1, id));
     return GF_OK;
 }
 
@@ -113,7 +141,15 @@ static void add_params(gf_adapter *ad, gf_param_kind kind)
 {
     for (int i = 0; i < ad->count; i++) {
         gf_lora *lo = &ad->lora[i];
-        if (kind == GF_PARAM_A) {
+        if (lo->id == GF_EMBED) {
+            if (kind == GF_PARAM_EMBED_A) {
+                lo->a = ad->params;
+                add_param(ad, kind, i, 2, lo->r, lo->k, "lora_embedding_A");
+            } else if (kind == GF_PARAM_EMBED_B) {
+                lo->b = ad->params;
+                add_param(ad, kind, i, 2, lo->n, lo->r, "lora_embedding_B");
+            }
+        } else if (kind == GF_PARAM_A) {
             lo->a = ad->params;
             add_param(ad, kind, i, 2, lo->r, lo->k, "lora_A.weight");
         } else if (kind == GF_PARAM_B) {
@@ -149,19 +185,22 @@ gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_co
     gf_status st = GF_OK;
     TRYG(expand_all_linear(&ad->config, model, err));
     TRYG(check_targets(&ad->config, model, err));
-    ad->lora = gf_alloc((size_t)model->L * GF_LINEARS, sizeof *ad->lora, err);
-    ad->at = gf_alloc((size_t)model->L * GF_LINEARS, sizeof *ad->at, err);
+    const size_t most = (size_t)model->L * GF_LINEARS + OUTER;
+    ad->lora = gf_alloc(most, sizeof *ad->lora, err);
+    ad->at = gf_alloc(most, sizeof *ad->at, err);
     if (!ad->lora || !ad->at) {
         st = GF_ENOMEM;
         goto out;
     }
-    for (int64_t i = 0; i < model->L * GF_LINEARS; i++)
+    for (size_t i = 0; i < most; i++)
         ad->at[i] = -1;
     const gf_linear_id *ids;
     const int linears = gf_module_ids(model, &ids);
     for (int64_t l = 0; l < model->L; l++)
         for (int i = 0; i < linears; i++)
             TRYG(add_module(ad, model, l, ids[i], err));
+    for (int i = 0; i < OUTER; i++)
+        TRYG(add_outer(ad, model, outer[i], err));
     if (ad->count == 0)
         st = gf_fail(err, GF_EARG, "the target modules match nothing in this model, which has %s",
                      module_list(model));
@@ -186,7 +225,7 @@ const gf_lora *gf_adapter_find(const gf_adapter *ad, int64_t layer, gf_linear_id
 {
     if (!ad)
         return NULL;
-    const int at = ad->at[layer * GF_LINEARS + id];
+    const int at = ad->at[slot(ad, layer, id)];
     return at < 0 ? NULL : &ad->lora[at];
 }
 
@@ -198,6 +237,14 @@ static double normal(uint64_t seed, uint64_t module, uint64_t i)
     return sqrt(-2.0 * log(1.0 - u)) * cos(2.0 * M_PI * v);
 }
 
+/* N(0, 1) for B, zeros for A: the reverse of a linear layer's. */
+static void init_embedding(const gf_adapter *ad, const gf_lora *lo, float *value, uint64_t seed)
+{
+    const uint64_t module = gf_module_number(lo->layer, lo->id);
+    for (int64_t e = 0; e < lo->n * lo->r; e++)
+        value[ad->param[lo->b].at + e] = (float)normal(seed, module, (uint64_t)e);
+}
+
 void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t seed)
 {
     memset(value, 0, (size_t)ad->size * sizeof *value);
@@ -206,6 +253,10 @@ void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t 
         const uint64_t module = gf_module_number(lo->layer, lo->id);
         const float bound = 1.0f / sqrtf((float)lo->k);
         float *a = value + ad->param[lo->a].at;
+        if (lo->id == GF_EMBED) {
+            init_embedding(ad, lo, value, seed);
+            continue;
+        }
         for (int64_t e = 0; e < lo->r * lo->k; e++)
             a[e] =
                 init == GF_INIT_GAUSSIAN

@@ -7,7 +7,7 @@
 #include "model/files.h"
 
 typedef struct {
-    int64_t layer;
+    int64_t layer; /* -1: GF_EMBED, GF_HEAD */
     gf_linear_id id;
     int64_t r, n, k;
     double scale;  /* alpha / r or alpha / sqrt(r) */
@@ -40,7 +40,7 @@ typedef struct {
     gf_peft_config config;
     gf_lora *lora; /* in model order: layer, then id */
     int count;
-    int *at; /* [layers * GF_LINEARS] index into lora, or -1 */
+    int *at; /* [layers * GF_LINEARS + 2] index into lora, or -1; embedding and head at the end */
     int64_t layers;
     gf_param *param; /* in the order of the flat space */
     int params;
@@ -58,26 +58,27 @@ gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_co
                              gf_err *err);
 void gf_adapter_free(gf_adapter *ad);
 
-/* The module of (layer, id), or NULL. */
+/* The module of (layer, id), or NULL; layer -1: GF_EMBED and GF_HEAD. */
 const gf_lora *gf_adapter_find(const gf_adapter *ad, int64_t layer, gf_linear_id id);
 
 /* Fills the flat space for the first two: A by Philox keyed by (seed, module), B = 0. Default:
  * U(-1/sqrt(k), 1/sqrt(k)) (kaiming_uniform with a = sqrt 5); gaussian: N(0, 1/r^2) (PEFT's
- * normal_(std=1/r)). */
+ * normal_(std=1/r)). Of the embedding A = 0 and B ~ N(0, 1), whatever init says (FORMATS 4.4). */
 void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t seed);
 
 /* Reads DIR/adapter_config.json alone, to be resolved. */
 gf_status gf_adapter_open(gf_adapter *ad, const char *dir, const gf_config *model, gf_err *err);
 
-/* DIR/adapter_model.safetensors, checked: a tensor that belongs to no module, or a missing or
- * misshapen one, is GF_EINPUT by name: never a silent no-op. One of the embedding or the output
- * head: GF_EMISSING. Close it whatever comes back. */
+/* DIR/adapter_model.safetensors or .bin, checked: a tensor that belongs to no module, or a missing
+ * or misshapen one, is GF_EINPUT by name: never a silent no-op. Close it whatever comes back. */
 typedef struct {
     gf_source source;
     const gf_entry **entry; /* [ad->params]: f32, f16 or bf16 */
 } gf_adapter_file;
 gf_status gf_adapter_file_open(gf_adapter_file *f, const gf_adapter *ad, const char *dir,
                                gf_err *err);
+/* The folder's tensors as they are: adapter_model.safetensors, or without it adapter_model.bin. */
+gf_status gf_adapter_source(gf_source *s, const char *dir, gf_err *err);
 /* Rows [first, first + count) of a tensor as f32; `raw` has room for them as f32. */
 gf_status gf_adapter_file_rows(const gf_adapter_file *f, const gf_entry *e, int64_t first,
                                int64_t count, void *raw, float *out, gf_err *err);

@@ -1,6 +1,8 @@
 /* adapter_io.c - a PEFT adapter folder to and from the flat adapter space (FORMATS 4.3). */
 #include "model/adapter.h"
 
+#include "format/torch.h"
+
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -92,15 +94,24 @@ static gf_status check_strangers(const gf_source *s, const bool *seen, gf_err *e
         const char *name = s->entry[i].name;
         if (seen[i] || is_base_copy(name))
             continue;
-        if (strstr(name, "embed_tokens") || strstr(name, "lm_head"))
-            return gf_fail(err, GF_EMISSING,
-                           "%s: %s: graft has no adapters of the embedding or the output head",
-                           path, name);
         return gf_fail(err, GF_EINPUT,
                        "%s: %s belongs to no module of the base that adapter_config.json targets",
                        path, name);
     }
     return GF_OK;
+}
+
+gf_status gf_adapter_source(gf_source *s, const char *dir, gf_err *err)
+{
+    char *path = gf_path_join(dir, "adapter_model.safetensors", err);
+    char *old = gf_path_join(dir, "adapter_model.bin", err);
+    gf_status st = GF_ENOMEM;
+    if (path && old)
+        st = !gf_file_exists(path) && gf_file_exists(old) ? gf_torch_open(s, old, err)
+                                                          : gf_safetensors_open(s, path, err);
+    free(path);
+    free(old);
+    return st;
 }
 
 gf_status gf_adapter_file_open(gf_adapter_file *f, const gf_adapter *ad, const char *dir,
@@ -109,10 +120,7 @@ gf_status gf_adapter_file_open(gf_adapter_file *f, const gf_adapter *ad, const c
     bool *seen = NULL;
     gf_status st = GF_OK;
     *f = (gf_adapter_file){0};
-    char *path = gf_path_join(dir, "adapter_model.safetensors", err);
-    if (!path)
-        return GF_ENOMEM;
-    TRYG(gf_safetensors_open(&f->source, path, err));
+    TRY(gf_adapter_source(&f->source, dir, err));
     f->entry = gf_alloc((size_t)ad->params, sizeof *f->entry, err);
     seen = gf_alloc((size_t)f->source.count, sizeof *seen, err);
     if (!f->entry || !seen) {
@@ -126,7 +134,6 @@ gf_status gf_adapter_file_open(gf_adapter_file *f, const gf_adapter *ad, const c
     TRYG(check_strangers(&f->source, seen, err));
 out:
     free(seen);
-    free(path);
     return st;
 }
 

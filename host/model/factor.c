@@ -257,6 +257,10 @@ static gf_status start(const gf_adapter *ad, const gf_lora *lo, float *value, gf
     char module[64];
     gf_status st = GF_OK;
     float *w = NULL;
+    if (lo->layer < 0)
+        return gf_fail(err, GF_EMISSING,
+                       "PiSSA and OLoRA are for layers of the blocks; leave %s out of the targets",
+                       gf_module_name(module, lo->layer, lo->id));
     if (h > least)
         return gf_fail(err, GF_EARG, "%s has %lld singular values, a rank of %lld takes more",
                        gf_module_name(module, lo->layer, lo->id), (long long)least, (long long)h);

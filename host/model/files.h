@@ -16,7 +16,10 @@ typedef enum {
     GF_DOWN,
     GF_QKV,
     GF_GATE_UP,
-    GF_LINEARS
+    GF_LINEARS,
+    /* outside the blocks, layer -1; the embedding is a layer from V to D, as PEFT has it */
+    GF_EMBED = GF_LINEARS,
+    GF_HEAD
 } gf_linear_id;
 
 typedef struct {

@@ -217,11 +217,16 @@ static void take_weights(gf_model *m)
     m->norm = take_vector(m, "model.norm.weight");
     m->head = (gf_group){.count = 1};
     m->head.lin[0].w = c->tied ? m->embed : take_weight(m, "lm_head.weight", c->V, c->D);
+    adapt(m, &m->head.lin[0], -1, GF_HEAD);
+    m->head.lin[0].module = gf_module_number(-1, GF_HEAD);
+    adapt(m, &m->embed_lora, -1, GF_EMBED);
     m->lowest = c->L;
     for (int64_t l = c->L - 1; l >= 0; l--)
         for (int id = 0; id < GF_LINEARS; id++)
             if (gf_adapter_find(m->adapter, l, (gf_linear_id)id))
                 m->lowest = l;
+    if (gf_is(m->embed_lora.a))
+        m->lowest = -1;
     for (int64_t l = 0; l < c->L; l++)
         take_layer(m, l);
 }
@@ -317,7 +322,8 @@ static gf_saved take_saved(gf_model *m, const gf_layer *w)
 static void take_activations(gf_model *m)
 {
     const gf_config *c = m->cfg;
-    const int64_t shared = m->opt.use == GF_USE_TRAIN ? m->lowest : c->L;
+    const int64_t lowest = m->lowest < 0 ? 0 : m->lowest;
+    const int64_t shared = m->opt.use == GF_USE_TRAIN ? lowest : c->L;
     const size_t start = gf_mark(m->arena, GF_PART_ACT);
     size_t end = start;
     for (int64_t l = 0; l < shared; l++) {
@@ -332,6 +338,8 @@ static void take_activations(gf_model *m)
     for (int64_t l = shared; l < c->L; l++)
         m->saved[l] = take_saved(m, &m->layer[l]);
     m->x = take_act(m, "x", GF_F32, m->row.room, c->D);
+    if (gf_is(m->embed_lora.a))
+        m->embed_s = take_act(m, "S of the embedding", GF_F32, m->row.room, m->embed_lora.a.dim[0]);
     m->nll = take_act(m, "nll", GF_F32, m->row.room, 0);
     m->best = take_act(m, "best", GF_I32, m->row.room, 0);
 }
@@ -373,6 +381,8 @@ void gf_model_layout(gf_model *m)
                    : rows < HEAD_CHUNK_MIN ? HEAD_CHUNK_MIN
                    : rows > HEAD_CHUNK_MAX ? HEAD_CHUNK_MAX
                                            : rows;
+    if (gf_adapter_find(m->adapter, -1, GF_HEAD)) /* a gradient's chunk is never split */
+        m->head_rows = GF_CHUNK;
     m->row.capacity = m->opt.row_tokens;
     m->row.room = gf_row_bucket(m->be, m->row.capacity, m->row.capacity);
     take_space(m);

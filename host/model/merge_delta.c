@@ -7,6 +7,19 @@
 
 /* ---- adapters ------------------------------------------------------------------------ */
 
+/* One tensor is both; the adapter changed one of the two. */
+static gf_status check_tied(const gf_adapter *ad, const char *dir, const gf_config *base,
+                            gf_err *err)
+{
+    const gf_lora *embed = gf_adapter_find(ad, -1, GF_EMBED);
+    if (!base->tied || (!embed && !gf_adapter_find(ad, -1, GF_HEAD)))
+        return GF_OK;
+    return gf_fail(err, GF_EMISSING,
+                   "%s: the model's output head is its embedding: merging the adapter of %s would "
+                   "change both; use it beside the base",
+                   dir, embed ? "embed_tokens" : "lm_head");
+}
+
 gf_status gf_merge_sources_open(gf_merge_sources *s, const gf_merge_adapter *list, int count,
                                 const gf_config *base, gf_err *err)
 {
@@ -18,6 +31,7 @@ gf_status gf_merge_sources_open(gf_merge_sources *s, const gf_merge_adapter *lis
         const char *dir = list[s->count++].dir; /* counted first, so that close frees it */
         o->weight = list[s->count - 1].weight;
         TRY(gf_adapter_open(&o->adapter, dir, base, err));
+        TRY(check_tied(&o->adapter, dir, base, err));
         TRY(gf_adapter_file_open(&o->file, &o->adapter, dir, err));
     }
     return GF_OK;
@@ -104,11 +118,10 @@ static gf_status start_part(gf_merge_part *p, const gf_name *name, gf_err *err)
     p->full = find_full(p->from, name->name);
     if (p->full || name->rank != 2)
         return GF_OK;
-    if (name->layer < 0)
-        return strcmp(name->name, "model.embed_tokens.weight") == 0
-                   ? start_embedding(p, name->dim[1], err)
-                   : GF_OK;
-    const gf_lora *lo = gf_adapter_find(&p->from->adapter, name->layer, (gf_linear_id)name->linear);
+    if (strcmp(name->name, "model.embed_tokens.weight") == 0)
+        return start_embedding(p, name->dim[1], err);
+    const gf_linear_id id = name->layer < 0 ? GF_HEAD : (gf_linear_id)name->linear;
+    const gf_lora *lo = gf_adapter_find(&p->from->adapter, name->layer, id);
     return lo ? start_linear(p, lo, err) : GF_OK;
 }
 

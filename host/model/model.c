@@ -14,15 +14,59 @@ static int64_t most_predicted(const gf_model *m)
     return m->opt.use == GF_USE_GENERATE ? 1 : m->row.room;
 }
 
+/* Where among the row's examples the head is, and how many tokens of it have been predicted. */
+typedef struct {
+    int span;
+    int64_t within;
+} head_place;
+
+/* The next chunk of predicted tokens, from `first` on. With an adapter of the head it is laid from
+ * the gradients' chunks, GF_CHUNK predicted tokens of an example each, none of them split. */
+static void next_chunk(const gf_model *m, gf_spans *chunk, gf_span *piece, head_place *at,
+                       int64_t first)
+{
+    const int64_t M = m->row.m, left = M - first < m->head_rows ? M - first : m->head_rows;
+    const int32_t *index = m->row.host.index;
+    if (gf_group_rank(&m->head) == 0 || m->be->dry || m->opt.use == GF_USE_GENERATE) {
+        piece[0] = (gf_span){.len = left, .kv_len = left};
+        chunk->tokens = left;
+        chunk->count = 1;
+        return;
+    }
+    chunk->tokens = 0;
+    chunk->count = 0;
+    while (first < M) {
+        const gf_span *s = &m->row.spans.span[at->span];
+        const int64_t most = GF_CHUNK - at->within % GF_CHUNK;
+        int64_t n = 0;
+        while (first + n < M && n < most && index[first + n] < s->start + s->len)
+            n++;
+        if (chunk->tokens + n > m->head_rows)
+            return;
+        if (n > 0)
+            piece[chunk->count++] = (gf_span){.start = chunk->tokens,
+                                              .len = n,
+                                              .kv_start = chunk->tokens,
+                                              .kv_len = at->within + n, /* dropout's position */
+                                              .example = s->example};
+        chunk->tokens += n;
+        first += n;
+        at->within += n;
+        if (first < M && index[first] >= s->start + s->len)
+            *at = (head_place){.span = at->span + 1};
+    }
+}
+
 /* One chunk of predicted tokens: logits exist for these only. dn [C,D] gets the gradient of the
  * normed rows nf, unless there is no backward pass. */
-static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t first, int64_t count,
-                            bool train)
+static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t first,
+                            const gf_spans *chunk, bool train)
 {
     const gf_config *c = m->cfg;
     gf_backend *be = m->be;
-    const gf_spans chunk = {.tokens = count};
-    const gf_dropout no_drop = {0};
+    const int64_t count = chunk->tokens, rank = gf_group_rank(&m->head);
+    const gf_dropout none = {0}, drop = rank ? m->opt.dropout : none;
+    gf_tensor s = gf_none, p = gf_none;
     const gf_tensor label = gf_rows(m->row.label, first, count);
     const int64_t full = most_predicted(m) < m->head_rows ? most_predicted(m) : m->head_rows;
     const int64_t pitch = gf_model_pitch(m, c->V);
@@ -32,7 +76,9 @@ static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t fir
     gf_tensor logits = m->logits;
     if (m->opt.use != GF_USE_GENERATE)
         logits = gf_model_scratch(m, "logits", GF_F32, count, full, c->V, pitch);
-    TRY(gf_group_linear_fwd(be, logits, gf_none, nf, gf_none, &m->head, &chunk, no_drop));
+    if (rank)
+        s = gf_model_scratch(m, "S of the head", m->opt.precision, count, full, rank, rank);
+    TRY(gf_group_linear_fwd(be, logits, s, nf, gf_none, &m->head, chunk, drop));
     if (m->opt.use == GF_USE_GENERATE) /* the sampler wants logits, not a loss */
         return GF_OK;
     gf_tensor dlogits = gf_none;
@@ -42,9 +88,10 @@ static gf_status head_chunk(gf_model *m, gf_tensor nf, gf_tensor dn, int64_t fir
                       : gf_model_scratch(m, "dlogits", m->opt.precision, count, full, c->V, pitch);
     TRY(gf_xent(be, gf_rows(m->nll, first, count), gf_rows(m->best, first, count), dlogits, logits,
                 label, c->logits_cap));
+    if (train && rank)
+        p = gf_model_scratch(m, "P of the head", m->opt.precision, count, full, rank, rank);
     if (train)
-        TRY(gf_group_linear_bwd(be, dn, gf_none, dlogits, nf, gf_none, &m->head, &chunk, no_drop,
-                                &m->fixed));
+        TRY(gf_group_linear_bwd(be, dn, p, dlogits, nf, s, &m->head, chunk, drop, &m->fixed));
     gf_release(m->arena, GF_PART_SCRATCH, mark);
     return GF_OK;
 }
@@ -71,9 +118,13 @@ static gf_status head(gf_model *m, gf_tensor x, gf_tensor dx, bool train)
     gf_tensor dn = gf_none;
     if (train)
         dn = gf_model_scratch(m, "dnorm", m->opt.precision, M, full, c->D, c->D);
-    for (int64_t i = 0; i < M; i += m->head_rows) {
-        const int64_t n = M - i < m->head_rows ? M - i : m->head_rows;
-        TRY(head_chunk(m, gf_rows(nf, i, n), train ? gf_rows(dn, i, n) : gf_none, i, n, train));
+    gf_span piece[GF_CHUNK];
+    gf_spans chunk = {.span = piece};
+    head_place at = {0, 0};
+    for (int64_t i = 0; i < M; i += chunk.tokens) {
+        next_chunk(m, &chunk, piece, &at, i);
+        TRY(head_chunk(m, gf_rows(nf, i, chunk.tokens),
+                       train ? gf_rows(dn, i, chunk.tokens) : gf_none, i, &chunk, train));
     }
     m->at_first = 0;
     if (train) {
@@ -106,21 +157,51 @@ static gf_dx take_dx(gf_model *m)
         .d = gf_model_scratch(m, "rounded", m->opt.precision, N, m->row.room, D, D + tail)};
 }
 
-static gf_status backward(gf_model *m, gf_dx g)
-{
-    if (g.d.dtype != GF_F32)
-        TRY(gf_gather_rows(m->be, g.d, g.dx, gf_rows(m->row.iota, 0, m->row.n)));
-    for (m->at_layer = m->cfg->L - 1; m->at_layer >= m->lowest; m->at_layer--)
-        TRY(gf_block_bwd(m, m->at_layer, g));
-    return GF_OK;
-}
-
 /* A Gemma's root of D is rounded to the type that its weights are held in (FORMATS 2.4). */
 static float embed_scale(const gf_model *m)
 {
     const float scale = m->cfg->embed_scale;
     const bool rounded = m->cfg->embed_rounded && m->opt.precision == GF_BF16;
     return rounded ? gf_bf16_to_f32(gf_f32_to_bf16(scale)) : scale;
+}
+
+/* The embedding's adapter: what it adds is scaled with the rest. */
+static gf_linear embed_lora(const gf_model *m)
+{
+    gf_linear lin = m->embed_lora;
+    lin.scale *= embed_scale(m);
+    return lin;
+}
+
+/* x = the tokens' rows of the embedding, with its adapter. */
+static gf_status embed_fwd(gf_model *m, gf_tensor x)
+{
+    const int64_t N = m->row.n;
+    const gf_tensor ids = gf_rows(m->row.ids, 0, N);
+    TRY(gf_embed_fwd(m->be, x, ids, m->embed, embed_scale(m)));
+    if (!gf_is(m->embed_lora.a))
+        return GF_OK;
+    const gf_linear lin = embed_lora(m);
+    return gf_embed_lora_fwd(m->be, x, gf_rows(m->embed_s, 0, N), ids, &lin);
+}
+
+static gf_status embed_bwd(gf_model *m, gf_tensor dx)
+{
+    const int64_t N = m->row.n, r = m->embed_lora.a.dim[0];
+    const gf_linear lin = embed_lora(m);
+    const gf_tensor p = gf_model_scratch(m, "P of the embedding", GF_F32, N, m->row.room, r, r);
+    return gf_embed_lora_bwd(m->be, p, dx, gf_rows(m->embed_s, 0, N), gf_rows(m->row.ids, 0, N),
+                             &lin, &m->row.spans, &m->fixed);
+}
+
+static gf_status backward(gf_model *m, gf_dx g)
+{
+    if (g.d.dtype != GF_F32)
+        TRY(gf_gather_rows(m->be, g.d, g.dx, gf_rows(m->row.iota, 0, m->row.n)));
+    const int64_t lowest = m->lowest < 0 ? 0 : m->lowest;
+    for (m->at_layer = m->cfg->L - 1; m->at_layer >= lowest; m->at_layer--)
+        TRY(gf_block_bwd(m, m->at_layer, g));
+    return m->lowest < 0 ? embed_bwd(m, g.dx) : GF_OK;
 }
 
 /* All ops of a row, in order. */
@@ -132,8 +213,7 @@ static gf_status pass(gf_model *m, bool train)
     gf_dx g = {gf_none, gf_none};
 
     m->at_layer = -1;
-    TRY(gf_embed_fwd(m->be, gf_rows(m->saved[0].x, 0, r->n), gf_rows(r->ids, 0, r->n), m->embed,
-                     embed_scale(m)));
+    TRY(embed_fwd(m, gf_rows(m->saved[0].x, 0, r->n)));
     if (train && m->opt.noise_alpha > 0) {
         const gf_dropout *key = &m->opt.dropout;
         const gf_noise noise = {m->opt.noise_alpha, key->seed, key->epoch};
@@ -329,6 +409,18 @@ static gf_status check_widths(const gf_files *files, const gf_backend *be, gf_er
         be->cuda ? " on a GPU, up to 512 with --device cpu" : "");
 }
 
+static gf_status check_outer(const gf_adapter *ad, const gf_backend *be, gf_err *err)
+{
+    const gf_lora *embed = gf_adapter_find(ad, -1, GF_EMBED);
+    if (!be->cuda || (!embed && !gf_adapter_find(ad, -1, GF_HEAD)))
+        return GF_OK;
+    return gf_fail(
+        err, GF_EMISSING,
+        "an adapter of %s runs on a CPU only so far: use --device cpu, or leave it out of "
+        "the targets",
+        embed ? "embed_tokens" : "lm_head");
+}
+
 gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *adapter,
                         gf_backend *be, gf_arena *arena, const gf_model_options *opt,
                         uint64_t limit, bool plan_only, gf_err *err)
@@ -342,6 +434,7 @@ gf_status gf_model_open(gf_model *m, const gf_files *files, const gf_adapter *ad
                     .fixed = {.shift = 40}};
     gf_status st = GF_OK;
     TRYG(check_widths(files, be, err));
+    TRYG(check_outer(adapter, be, err));
     TRYG(alloc_tables(m, err));
     gf_model_layout(m);
     TRYG(dry_run(m, err));

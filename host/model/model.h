@@ -110,6 +110,7 @@ typedef struct {
 
     gf_tensor embed, norm; /* [V,D] any storage, [D] f32 */
     gf_group head;         /* [V,D]: the output head, perhaps the embedding itself */
+    gf_linear embed_lora;  /* the embedding's adapter (a [r,V], b [D,r]), or none */
     gf_layer *layer;       /* [L] */
 
     gf_tensor value, grad;        /* the flat adapter space [size]: f32, i64 */
@@ -119,13 +120,14 @@ typedef struct {
     gf_saved *saved;              /* [L]; all the same one unless training */
     gf_row row;
     gf_cache cache;
-    gf_tensor x;      /* [N,D] f32: the residual stream behind the last layer */
-    gf_tensor nll;    /* [N] f32 of the row's predicted tokens */
-    gf_tensor best;   /* [N] i32: their argmax */
-    gf_tensor logits; /* GF_USE_GENERATE: [1,V] f32 */
+    gf_tensor x;       /* [N,D] f32: the residual stream behind the last layer */
+    gf_tensor embed_s; /* [N,r] f32 of embed_lora, or none */
+    gf_tensor nll;     /* [N] f32 of the row's predicted tokens */
+    gf_tensor best;    /* [N] i32: their argmax */
+    gf_tensor logits;  /* GF_USE_GENERATE: [1,V] f32 */
     gf_model_host host;
     gf_fixed fixed;    /* the step's gradient scale and flags */
-    int64_t lowest;    /* lowest layer with an adapter: backward stops there */
+    int64_t lowest;    /* lowest layer with an adapter: backward stops there; -1: the embedding */
     int64_t at_layer;  /* where the pass is, for messages; L: the head */
     int64_t at_first;  /* in the head: the first predicted token of the chunk that it is at */
     int64_t head_rows; /* tokens of a logits chunk */

@@ -211,6 +211,8 @@ int gf_module_ids(const gf_config *c, const gf_linear_id **ids)
 
 uint32_t gf_module_number(int64_t layer, gf_linear_id id)
 {
+    if (layer < 0) /* the last ones of those that dropout's key has bits for */
+        return 0xFFFFFFu - (uint32_t)(id - GF_LINEARS);
     const int place = id == GF_QKV ? GF_Q : id == GF_GATE_UP ? GF_GATE : (int)id;
     return (uint32_t)(layer * (GF_DOWN + 1) + place);
 }
@@ -221,6 +223,8 @@ const char *gf_module_name(char buf[64], int64_t layer, gf_linear_id id)
         "self_attn.q_proj", "self_attn.k_proj",   "self_attn.v_proj",
         "self_attn.o_proj", "mlp.gate_proj",      "mlp.up_proj",
         "mlp.down_proj",    "self_attn.qkv_proj", "mlp.gate_up_proj"};
+    if (id >= GF_LINEARS)
+        return id == GF_EMBED ? "model.embed_tokens" : "lm_head";
     snprintf(buf, 64, "%s%lld.%s", block_prefix, (long long)layer, names[id]); /* 64: its size */
     return buf;
 }
@@ -253,7 +257,13 @@ void gf_module_shape(const gf_config *c, gf_linear_id id, int64_t *n, int64_t *k
         break;
     case GF_GATE:
     case GF_UP:
-    case GF_LINEARS:
+        break;
+    case GF_EMBED:
+        *n = c->D;
+        *k = c->V;
+        break;
+    case GF_HEAD:
+        *n = c->V;
         break;
     }
 }

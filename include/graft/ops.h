@@ -128,6 +128,7 @@ typedef struct {
 #define GF_OPS(X) \
     X(embed_fwd) \
     X(embed_noise) \
+    X(embed_lora_fwd) \
     X(rmsnorm_fwd) \
     X(group_linear_fwd) \
     X(dora_fwd) \
@@ -145,6 +146,7 @@ typedef struct {
     X(group_linear_da) \
     X(glu_bwd) \
     X(attention_bwd) \
+    X(embed_lora_bwd) \
     X(sum_squares) \
     X(adamw) \
     X(adamw8) \
@@ -167,6 +169,16 @@ typedef struct {
     uint32_t epoch;
 } gf_noise;
 GF_OP(embed_noise, gf_tensor x, const gf_spans *row, gf_noise noise);
+/* LoRA on the embedding: S = scale * A[:,ids]^T,  x += S B^T. On a CPU only.
+ *   x [N,D] f32 in/out   s [N,r] f32 out: for the backward pass   ids [N] i32
+ *   lin: a [r,V], b [D,r] f32, scale. Source: FORMATS 4.4 */
+GF_OP(embed_lora_fwd, gf_tensor x, gf_tensor s, gf_tensor ids, const gf_linear *lin);
+
+/*   dB += dx^T S: chunks and rounding as group_linear_bwd's dB
+ *   dA[:,ids[t]] += scale * B^T dx[t]: each token's share is rounded by itself
+ *   p [N,r] f32 scratch   dx [N,D] f32   s, ids as the forward had them */
+GF_OP(embed_lora_bwd, gf_tensor p, gf_tensor dx, gf_tensor s, gf_tensor ids, const gf_linear *lin,
+      const gf_spans *row, gf_fixed *fixed);
 
 /* RMSNorm.  r = 1 / sqrt(mean_d x^2 + eps),   y = x * r * (w + offset) (+ residual)
  *   y [N,D] out f32|bf16, may be x itself      rstd [N] out f32      x [N,D] f32|bf16   w [D] f32

@@ -55,6 +55,9 @@ CASES = {
                    LoraConfig(r=4, lora_alpha=8, use_dora=True,
                               target_modules=["q_proj", "v_proj", "o_proj", "up_proj",
                                               "down_proj"]), 1e-3, 0.0),
+    "llama-outer": (LlamaForCausalLM, LlamaConfig(**SHAPE, tie_word_embeddings=False),
+                    LoraConfig(r=4, lora_alpha=8,
+                               target_modules=["v_proj", "embed_tokens", "lm_head"]), 1e-3, 0.0),
     "qwen3-qknorm": (Qwen3ForCausalLM,
                      Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=False),
                      LoraConfig(r=4, lora_alpha=8, target_modules=ALL), 1e-3, 0.0),
@@ -133,7 +136,7 @@ def make(name, out):
     model = get_peft_model(fresh(), lora)
     with torch.no_grad():
         for n, p in trainable(model).items():
-            if "lora_B" in n:
+            if "lora_B" in n or "lora_embedding_A" in n:  # what starts at zero
                 p.copy_(0.05 * torch.randn_like(p))
     model.save_pretrained(os.path.join(dir_, "adapter-init"))
 

@@ -98,12 +98,16 @@ static float *all_logits(fixture *f)
                                 gf_rows(m->x, 0, N), gf_none, m->norm, m->cfg->stream_eps,
                                 m->cfg->norm_offset),
                  GF_OK);
-    cr_assert_eq(gf_group_linear_fwd(&f->be, gf_view(logits, GF_F32, "logits", N, V, 0), gf_none, n,
+    const int64_t rank = gf_group_rank(&m->head);
+    float *inner = malloc((size_t)(N * rank + 1) * sizeof *inner);
+    const gf_tensor s = rank ? gf_view(inner, GF_F32, "S", N, rank, 0) : gf_none;
+    cr_assert_eq(gf_group_linear_fwd(&f->be, gf_view(logits, GF_F32, "logits", N, V, 0), s, n,
                                      gf_none, &m->head, &row, none),
                  GF_OK);
     const float cap = m->cfg->logits_cap;
     for (int64_t i = 0; i < N * V && cap > 0; i++)
         logits[i] = cap * tanhf(logits[i] / cap);
+    free(inner);
     free(normed);
     free(rstd);
     return logits;

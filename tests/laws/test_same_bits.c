@@ -96,9 +96,13 @@ static void train_kind(const bed *b, const char *kind, const char *more, const c
 /* Every kind of adapter: other rows and threads, and going on from the second step. */
 Test(same_bits, every_kind_of_adapter)
 {
-    static const char *const kinds[] = {"--use-dora", "--use-dora --target-modules k_proj,up_proj",
-                                        "--init-lora-weights pissa",
-                                        "--init-lora-weights olora --use-dora --use-rslora"};
+    static const char *const kinds[] = {
+        "--use-dora",
+        "--use-dora --target-modules k_proj,up_proj",
+        "--init-lora-weights pissa",
+        "--target-modules q_proj,embed_tokens,lm_head --lora-dropout 0.1",
+        "--target-modules embed_tokens",
+        "--init-lora-weights olora --use-dora --use-rslora"};
     bed b;
     if (!bed_open(&b))
         cr_skip_test("no reference cases");

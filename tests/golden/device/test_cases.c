@@ -63,6 +63,9 @@ static void same_adapter(const char *a, const char *b, const char *what)
 
 static void check_case(const char *dir)
 {
+    if (strstr(dir,
+               "llama-outer")) /* adapters of the embedding and the head: on CPUs only so far */
+        return;
     char *scratch = scratch_make(), *options = golden_recipe(dir);
     char *f32 = gf_format(NULL, "%s/f32", scratch), *rows = gf_format(NULL, "%s/rows", scratch);
     char *bf16 = gf_format(NULL, "%s/bf16", scratch);

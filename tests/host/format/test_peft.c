@@ -145,6 +145,45 @@ Test(peft, ranks)
     gf_peft_config_free(&c);
 }
 
+/* Every key that stands for another kind of adapter: off in what PEFT writes by default, refused by
+ * name with anything else. */
+Test(peft, other_kinds_of_adapters_are_named)
+{
+    static const char *const off[] = {"alora_invocation_tokens",
+                                      "arrow_config",
+                                      "corda_config",
+                                      "ensure_weight_tying",
+                                      "fan_in_fan_out",
+                                      "kasa_config",
+                                      "layer_replication",
+                                      "loftq_config",
+                                      "lora_bias",
+                                      "lora_ga_config",
+                                      "megatron_config",
+                                      "modules_to_save",
+                                      "monteclora_config",
+                                      "target_parameters",
+                                      "trainable_token_indices",
+                                      "use_bdlora",
+                                      "use_qalora",
+                                      "velora_config"};
+    static const char *const on[] = {"true", "[1]", "{\"a\":1}", "\"a\"", "3"};
+    static const char *const none[] = {"null", "false", "[]", "{}", "\"\""};
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++)
+        for (int k = 0; k < 5; k++) {
+            gf_peft_config c;
+            gf_err err = {0};
+            char *text = gf_format(NULL, "\"%s\":%s", off[i], on[k]);
+            cr_expect_eq(read_text(&c, text, &err), GF_EMISSING, "%s: %s", text, err.text);
+            cr_expect(strstr(err.text, off[i]), "%s: %s", text, err.text);
+            free(text);
+            text = gf_format(NULL, "\"%s\":%s", off[i], none[k]);
+            cr_expect_eq(read_text(&c, text, &err), GF_OK, "%s: %s", text, err.text);
+            gf_peft_config_free(&c);
+            free(text);
+        }
+}
+
 Test(peft, refuses)
 {
     static const struct {

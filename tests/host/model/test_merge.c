@@ -435,7 +435,7 @@ Test(merge, refusals)
                           .add = "base_model.model.model.layers.0.self_attn.v_proj.lora_A.weight"},
         GF_DTYPES, GF_EINPUT, "v_proj.lora_A.weight belongs to no module");
     bad((adapter_options){.dtype = t, .add = "base_model.model.lm_head.lora_A.weight"}, GF_DTYPES,
-        GF_EMISSING, "output head");
+        GF_EINPUT, "belongs to no module");
     bad((adapter_options){.dtype = GF_U8}, GF_DTYPES, GF_EINPUT, "want F32, F16 or BF16");
     bad((adapter_options){.dtype = t, .scale = 1e7F}, GF_F16, GF_ENUMERIC, "which f16 cannot");
     bad((adapter_options){.dtype = t}, GF_Q8_0, GF_EARG, "f32, f16 or bf16");
