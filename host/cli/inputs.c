@@ -398,6 +398,9 @@ gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t
     };
     for (int kind = 0; kind < GF_PARAM_KINDS; kind++)
         out->optimizer.rate[kind] = 1;
+    const gf_param_kind of_b[] = {GF_PARAM_B, GF_PARAM_MAGNITUDE, GF_PARAM_EMBED_B};
+    for (int i = 0; o->given.loraplus_lr_ratio && i < 3; i++)
+        out->optimizer.rate[of_b[i]] = o->loraplus_lr_ratio;
     TRY(gf_schedule_open(&out->schedule, o->lr_scheduler_kwargs, err));
     const char *what = gf_lr_adapts(&out->schedule) ? "this --lr-scheduler-type"
                        : out->patience              ? "--early-stopping-patience"

@@ -12,9 +12,10 @@
 
 static void print_line(const char *label, const gf_quality_row *sum, const gf_quality_row *least)
 {
+    const char *leaf = strrchr(least->name, '.'); /* lm_head has none */
     fprintf(stderr, "%8s  %13.3g  %14.3g  %5.1f %%  %5.1f %% %s\n", label, gf_quality_delta(sum),
             gf_quality_rounding(sum), 100 * gf_quality_kept(sum), 100 * gf_quality_kept(least),
-            strrchr(least->name, '.') + 1);
+            leaf ? leaf + 1 : least->name);
 }
 
 /* Rows of a layer stand together. */

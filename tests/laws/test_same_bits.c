@@ -101,7 +101,7 @@ Test(same_bits, every_kind_of_adapter)
         "--use-dora --target-modules k_proj,up_proj",
         "--init-lora-weights pissa",
         "--target-modules q_proj,embed_tokens,lm_head --lora-dropout 0.1",
-        "--target-modules embed_tokens",
+        "--target-modules embed_tokens --loraplus-lr-ratio 16",
         "--init-lora-weights olora --use-dora --use-rslora"};
     bed b;
     if (!bed_open(&b))

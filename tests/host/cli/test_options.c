@@ -219,7 +219,6 @@ Test(options, later_parts_are_answered_and_not_ignored)
 {
     static const char *const later[] = {
         "--quantization nf4",
-        "--loraplus-lr-ratio 16",
         "--gradient-checkpointing full",
         "--modules-to-save lm_head",
     };
