@@ -12,7 +12,7 @@ static bool next_weight(const char **text, double *weight)
 {
     char *end = NULL;
     *weight = strtod(*text, &end);
-    if (end == *text || (*end != ',' && *end != '\0') || !isfinite(*weight))
+    if (end == *text || (*end != ',' && *end != '\0') || (*end && !end[1]) || !isfinite(*weight))
         return false;
     *text = *end ? end + 1 : end;
     return true;

@@ -23,7 +23,6 @@ typedef struct {
     int64_t count; /* tensors */
     gf_name *name;
     int64_t done;
-    double error, elements; /* sum of each matrix's squared relative error, by its elements */
     gf_err *err;
 } merge;
 
@@ -57,7 +56,7 @@ typedef struct {
     unsigned char *out; /* [slice,k] as written */
     unsigned char *put; /* the same with rows permuted */
     void *scratch;      /* of delta */
-    float *row;         /* [3,k] */
+    float *row;         /* [3,k]; of a vector [3,slice] */
 } work;
 
 /* Vectors of a GGUF are f32, as many rows of one number. */
@@ -76,7 +75,7 @@ static gf_status take_buffers(const merge *m, work *t)
     t->out = gf_alloc(n, wide, m->err);
     t->put = gf_alloc(t->head_rows > 0 ? n : 0, wide, m->err);
     t->scratch = gf_alloc(n, (size_t)gf_merge_delta_row(&t->delta), m->err);
-    t->row = gf_alloc(3, wide, m->err);
+    t->row = gf_alloc(3 * (t->name->rank < 2 ? n : 1), wide, m->err);
     return t->raw && t->w && t->base && t->out && t->put && t->scratch && t->row ? GF_OK
                                                                                  : GF_ENOMEM;
 }
@@ -124,7 +123,10 @@ static gf_status check_range(const merge *m, const work *t, int64_t count)
     const float limit = t->dtype == GF_F32    ? INFINITY
                         : t->dtype == GF_BF16 ? 0x1.FFp127F
                                               : 65520.0F;
+    bool good = true; /* all first, without a branch that would keep this from being vectorised */
     for (int64_t i = 0; i < count; i++)
+        good &= fabsf(t->w[i]) < limit;
+    for (int64_t i = 0; !good && i < count; i++)
         if (!(fabsf(t->w[i]) < limit))
             return gf_fail(m->err, GF_ENUMERIC,
                            "%s: %s would hold %g, which %s cannot; choose another --dtype or look "
@@ -161,9 +163,10 @@ static gf_status write_slice(const merge *m, work *t, int64_t first, int64_t row
         TRY(gf_merge_delta_rows(&t->delta, t->w, t->base, first, rows, t->scratch, m->err));
     TRY(check_range(m, t, count));
     gf_from_f32(t->dtype, t->out, t->w, count);
-    if (t->name->rank == 2)
-        gf_quality_measure(&t->error, &t->quality, t->dtype, t->out, t->w,
-                           t->delta.count > 0 ? t->base : NULL, rows, t->k, t->row);
+    const bool vector = t->name->rank < 2; /* rows of one number: measured as one row */
+    gf_quality_measure(&t->error, &t->quality, t->dtype, t->out, t->w,
+                       t->delta.count > 0 ? t->base : NULL, vector ? 1 : rows,
+                       vector ? count : t->k, t->row);
     return put_data(to, permuted(t, t->out, rows), size, m->err);
 }
 
@@ -176,10 +179,8 @@ static gf_status count_tensor(merge *m, work *t)
         snprintf(r->fallback, sizeof r->fallback, "%s", t->name->gguf);
         r->fallback_dtype = t->dtype;
     }
-    if (t->name->rank == 2)
-        m->elements += (double)t->rows * (double)t->k;
-    if (t->error.size > 0)
-        m->error += t->error.error / t->error.size * t->error.elements;
+    if (t->error.error > 0)
+        r->weight_error = fmax(r->weight_error, sqrt(t->error.error / t->error.size));
     if (t->delta.count == 0 || t->name->rank != 2)
         return GF_OK;
     snprintf(t->quality.name, sizeof t->quality.name, "%.*s",
@@ -372,7 +373,6 @@ gf_status gf_merge(gf_merge_result *r, const gf_files *base, const gf_merge_opti
     TRYG(gf_merge_sources_open(&m.sources, opt->adapter, opt->adapters, &base->config, err));
     TRYG(list_names(&m));
     TRYG(opt->gguf ? write_gguf(&m) : write_folder(&m));
-    r->weight_error = sqrt(m.error / m.elements);
 out:
     if (st != GF_OK)
         gf_quality_free(&r->quality);

@@ -32,8 +32,8 @@ typedef struct {
     char fallback[96];       /* the first of them */
     gf_dtype fallback_dtype; /* and what it became */
     gf_dtype dtype;          /* of the weights */
-    double weight_error;     /* relative: RMS of what rounding changed over RMS of all matrices */
-    gf_quality quality;      /* of the adapters' share; free with gf_quality_free */
+    double weight_error; /* largest of all tensors: RMS of what rounding changed over RMS of it */
+    gf_quality quality;  /* of the adapters' share; free with gf_quality_free */
 } gf_merge_result;
 
 /* Writes the model whole or not at all. A folder gets config.json and generation_config.json

@@ -35,10 +35,10 @@ double gf_quality_kept(const gf_quality_row *r);
 /* Sums of rows that belong together, for instance of a layer. */
 void gf_quality_sum(gf_quality_row *to, const gf_quality_row *r);
 
-/* What is measured slice by slice: of every matrix how far it is from what it should be, and of
+/* What is measured slice by slice: of every tensor how far it is from what it should be, and of
  * those that an adapter changes the row above. */
 typedef struct {
-    double error, size, elements; /* sums of squares of rounding and of weights */
+    double error, size; /* sums of squares of rounding and of weights */
 } gf_quality_error;
 
 /* Adds `rows` rows of k: `want` [rows,k] = W + d, `written` as it is in the file (type t), `base`

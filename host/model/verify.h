@@ -23,11 +23,11 @@ double gf_verify_kl(const gf_verify *v);   /* a token */
 double gf_verify_error(const gf_verify *v);
 
 /* The largest error that rounding explains, for weights that are off by `weight_error` (relative
- * root mean square) in a model of `layers` blocks. Each of the 2 L branches and the head brings an
- * error of the weights' own relative size into the stream; independent of each other they grow with
- * the square root of their number. GF_VERIFY_MARGIN: what later layers may make of an error, by
- * softmax and norms of small inputs; measured: 0.2 to 3 of it in the models of tests/golden.
- * GF_VERIFY_FLOOR: f32 sums in another order. An error of 1 is never
+ * root mean square, of the tensor where it is largest) in a model of `layers` blocks. Each of the 2
+ * L branches and the head brings an error of the weights' own relative size into the stream;
+ * independent of each other they grow with the square root of their number. GF_VERIFY_MARGIN: what
+ * later layers may make of an error, by softmax and norms of small inputs; measured: 0.2 to 3 of it
+ * in the models of tests/golden. GF_VERIFY_FLOOR: f32 sums in another order. An error of 1 is never
  * explained: nothing of the model is left then. */
 #define GF_VERIFY_MARGIN 8.0
 #define GF_VERIFY_FLOOR 1e-4
