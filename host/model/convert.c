@@ -59,28 +59,50 @@ static uint32_t file_type(gf_dtype t)
 
 /* ---- tensors besides the weights ----------------------------------------------------- */
 
+static gf_status add_extra(gf_convert_extras *x, const char *name, const float *data, int64_t count,
+                           gf_err *err)
+{
+    float *copy = gf_alloc((size_t)count, sizeof *copy, err);
+    if (!copy)
+        return GF_ENOMEM;
+    if (data)
+        memcpy(copy, data, (size_t)count * sizeof *copy);
+    x->list[x->count++] = (gf_convert_extra){name, copy, count};
+    return GF_OK;
+}
+
+/* Plain frequencies over scaled ones. */
+static gf_status add_llama3(gf_convert_extras *x, const gf_rope_spec *r, gf_err *err)
+{
+    const int64_t half = r->rotary / 2;
+    gf_rope_spec plain = *r;
+    plain.type = GF_ROPE_DEFAULT;
+    float *scaled = gf_alloc((size_t)half, sizeof *scaled, err);
+    gf_status st = scaled ? add_extra(x, "rope_freqs.weight", NULL, half, err) : GF_ENOMEM;
+    if (st == GF_OK) {
+        float *d = x->list[x->count - 1].data;
+        gf_rope_frequencies(d, &plain, 0);
+        gf_rope_frequencies(scaled, r, 0);
+        for (int64_t i = 0; i < half; i++)
+            d[i] /= scaled[i];
+    }
+    free(scaled);
+    return st;
+}
+
 gf_status gf_convert_extra_tensors(gf_convert_extras *x, const gf_config *c, gf_err *err)
 {
     const gf_rope_spec *r = &c->rope[0];
     const int64_t half = r->rotary / 2;
     *x = (gf_convert_extras){0};
-    if (!r->divisor && r->type != GF_ROPE_LLAMA3)
+    if (r->divisor)
+        return add_extra(x, "rope_freqs.weight", r->divisor, half, err);
+    if (r->type == GF_ROPE_LLAMA3)
+        return add_llama3(x, r, err);
+    if (r->type != GF_ROPE_LONGROPE)
         return GF_OK;
-    float *d = gf_alloc((size_t)half, 2 * sizeof *d, err);
-    if (!d)
-        return GF_ENOMEM;
-    x->list[x->count++] = (gf_convert_extra){"rope_freqs.weight", d, half};
-    if (r->divisor) {
-        memcpy(d, r->divisor, (size_t)half * sizeof *d);
-        return GF_OK;
-    }
-    gf_rope_spec plain = *r;
-    plain.type = GF_ROPE_DEFAULT;
-    gf_rope_frequencies(d, &plain, 0);
-    gf_rope_frequencies(d + half, r, 0);
-    for (int64_t i = 0; i < half; i++)
-        d[i] /= d[half + i];
-    return GF_OK;
+    TRY(add_extra(x, "rope_factors_long.weight", r->long_factor, half, err));
+    return add_extra(x, "rope_factors_short.weight", r->short_factor, half, err);
 }
 
 void gf_convert_extras_free(gf_convert_extras *x)
@@ -94,7 +116,7 @@ void gf_convert_extras_free(gf_convert_extras *x)
 
 typedef struct {
     gf_gguf_keys *k;
-    const char *arch;
+    const char *arch, *where; /* where: of the config, for messages */
     gf_err *err;
     char key[128]; /* "ARCH.name" */
 } writer;
@@ -115,6 +137,14 @@ static gf_status put_real(writer *w, const char *name, double x)
     return gf_gguf_put_f32(w->k, arch_key(w, name), (float)x, w->err);
 }
 
+static gf_status unsayable(const writer *w, const char *what)
+{
+    return gf_fail(w->err, GF_EMISSING,
+                   "%s: %s: a GGUF of the architecture %s cannot say so; write a folder with "
+                   "--output-dir instead",
+                   w->where, what, w->arch);
+}
+
 static gf_status put_text(gf_gguf_keys *k, const char *key, const char *text, gf_err *err)
 {
     return gf_gguf_put_string(k, key, text, strlen(text), err);
@@ -126,18 +156,23 @@ static gf_status put_scaling(writer *w, const char *type, const gf_rope_spec *r)
     return put_real(w, "rope.scaling.factor", r->factor);
 }
 
-static gf_status put_yarn(writer *w, const gf_rope_spec *r, const char *where)
+/* The factor on cos and sin that the formula of the type gives. */
+static gf_status attention_factor(double *out, const gf_rope_spec *r, gf_err *err)
 {
-    if (!r->truncate)
-        return gf_fail(w->err, GF_EMISSING,
-                       "%s: yarn with truncate false: a GGUF cannot say so; write a folder with "
-                       "--output-dir instead",
-                       where);
-    float *inv = gf_alloc((size_t)r->rotary / 2, sizeof *inv, w->err);
+    float *inv = gf_alloc((size_t)r->rotary / 2, sizeof *inv, err);
     if (!inv)
         return GF_ENOMEM;
-    const double attention = gf_rope_frequencies(inv, r, 0);
+    *out = gf_rope_frequencies(inv, r, 0);
     free(inv);
+    return GF_OK;
+}
+
+static gf_status put_yarn(writer *w, const gf_rope_spec *r)
+{
+    double attention = 1;
+    if (!r->truncate)
+        return unsayable(w, "yarn with truncate false");
+    TRY(attention_factor(&attention, r, w->err));
     TRY(put_scaling(w, "yarn", r));
     TRY(put_size(w, "rope.scaling.original_context_length", r->original_max));
     TRY(put_real(w, "rope.scaling.yarn_beta_fast", r->beta_fast));
@@ -148,42 +183,78 @@ static gf_status put_yarn(writer *w, const gf_rope_spec *r, const char *where)
     return GF_OK;
 }
 
-static gf_status put_rope(writer *w, const gf_config *c, const char *where)
+/* The factors themselves are tensors. */
+static gf_status put_longrope(writer *w, const gf_rope_spec *r)
+{
+    double attention = 1;
+    TRY(attention_factor(&attention, r, w->err));
+    TRY(put_size(w, "rope.scaling.original_context_length", r->original_max));
+    return put_real(w, "rope.scaling.attn_factor", attention);
+}
+
+static gf_status put_rope(writer *w, const gf_config *c)
 {
     const gf_rope_spec *r = &c->rope[0];
     TRY(put_size(w, "rope.dimension_count", r->rotary));
     TRY(put_real(w, "rope.freq_base", r->theta));
+    if (c->ropes > 1)
+        TRY(put_real(w, "rope.freq_base_swa", c->rope[1].theta));
     switch (r->type) {
     case GF_ROPE_LINEAR:
         return put_scaling(w, "linear", r);
     case GF_ROPE_YARN:
-        return put_yarn(w, r, where);
+        return put_yarn(w, r);
+    case GF_ROPE_LONGROPE:
+        return put_longrope(w, r);
     case GF_ROPE_DYNAMIC:
-        return gf_fail(w->err, GF_EMISSING,
-                       "%s: dynamic RoPE scaling: a GGUF cannot say it; write a folder with "
-                       "--output-dir instead",
-                       where);
+        return unsayable(w, "dynamic RoPE scaling");
     default:
         return GF_OK; /* llama3: rope_freqs.weight */
     }
 }
 
-static gf_status put_windows(writer *w, const gf_config *c, const gf_family *f, const char *where)
+/* The reader of a family takes for granted which layers slide and which have no RoPE. */
+static gf_status put_layers(writer *w, const gf_config *c, const gf_family *f)
 {
     int64_t window = 0;
     for (int64_t l = 0; l < c->L; l++)
         window = c->window[l] > window ? c->window[l] : window;
-    if (window == 0)
-        return GF_OK;
-    if (f->window_rule != GF_WINDOW_ALL)
-        return gf_fail(w->err, GF_EMISSING,
-                       "%s: sliding windows in some layers of a %s model: a GGUF cannot say in "
-                       "which; write a folder with --output-dir instead",
-                       where, f->name);
-    return put_size(w, "attention.sliding_window", window);
+    for (int64_t l = 0; l < c->L; l++) {
+        const bool slides = f->window_rule == GF_WINDOW_ALL ||
+                            (f->window_rule == GF_WINDOW_PERIODIC && (l + 1) % f->window_period);
+        const bool turns = f->rope_rule != GF_ROPE_SKIPPED || (l + 1) % f->rope_skip;
+        if (c->window[l] != (slides ? window : 0))
+            return unsayable(w, "sliding windows in other layers than usual");
+        if ((c->rope_of[l] >= 0) != turns)
+            return unsayable(w, "RoPE in other layers than usual");
+    }
+    return window > 0 ? put_size(w, "attention.sliding_window", window) : GF_OK;
 }
 
-static gf_status put_arch(writer *w, const gf_config *c, const gf_family *f, const char *where)
+/* Scales that the reader of a family knows by the model's size, or by keys. */
+static gf_status put_scales(writer *w, const gf_config *c, const gf_family *f)
+{
+    if (f->query_scalar > 0) {
+        const int64_t known = c->L == f->gguf_wide_scale ? c->D / c->H : c->K;
+        if (c->query_scalar != (double)known)
+            return unsayable(w, "a query_pre_attn_scalar that is not the heads' width");
+        if ((f->attention_cap > 0 && !(c->attention_cap > 0)) ||
+            (f->logits_cap > 0 && !(c->logits_cap > 0)))
+            return unsayable(w, "a model of this family without soft caps");
+    }
+    if (c->attention_cap > 0)
+        TRY(put_real(w, "attn_logit_softcapping", (double)c->attention_cap));
+    if (c->logits_cap > 0)
+        TRY(put_real(w, "final_logit_softcapping", (double)c->logits_cap));
+    if (!f->multipliers)
+        return GF_OK;
+    TRY(put_real(w, "attention.scale", (double)c->attention_scale));
+    TRY(put_real(w, "embedding_scale", c->by.embedding));
+    TRY(put_real(w, "residual_scale", c->by.residual));
+    return put_real(w, "logit_scale", c->by.logits);
+}
+
+static gf_status put_arch(writer *w, const gf_config *c, const gf_family *f)
 {
     TRY(put_size(w, "block_count", c->L));
     TRY(put_size(w, "context_length", c->max_position));
@@ -194,9 +265,10 @@ static gf_status put_arch(writer *w, const gf_config *c, const gf_family *f, con
     TRY(put_size(w, "attention.key_length", c->K));
     TRY(put_size(w, "attention.value_length", c->K));
     TRY(put_real(w, "attention.layer_norm_rms_epsilon", (double)c->eps));
-    TRY(put_windows(w, c, f, where));
+    TRY(put_layers(w, c, f));
+    TRY(put_scales(w, c, f));
     TRY(put_size(w, "vocab_size", c->V));
-    return put_rope(w, c, where);
+    return put_rope(w, c);
 }
 
 /* ---- all keys ------------------------------------------------------------------------ */
@@ -230,18 +302,16 @@ static gf_status from_folder(gf_gguf_keys *k, const gf_files *base, gf_dtype dty
 {
     const gf_config *c = &base->config;
     const gf_family *f = gf_family_by_name(c->family);
-    const bool plain = f && !f->gemma && !f->fused && !f->multipliers && f->norms == GF_NORMS_PRE &&
-                       f->rope_rule == GF_ROPE_ALL;
-    if (!plain)
+    if (!f)
         return gf_fail(err, GF_EMISSING, "%s: no GGUF of the family %s", base->path, c->family);
-    writer w = {.k = k, .arch = f->gguf_arch, .err = err};
+    writer w = {.k = k, .arch = f->gguf_arch, .where = base->path, .err = err};
     char label[32];
     size_label(label, parameters);
     TRY(put_text(k, "general.architecture", f->gguf_arch, err));
     TRY(put_text(k, "general.type", "model", err));
     TRY(put_text(k, "general.name", name, err));
     TRY(put_text(k, "general.size_label", label, err));
-    TRY(put_arch(&w, c, f, base->path));
+    TRY(put_arch(&w, c, f));
     TRY(gf_gguf_put_u32(k, "general.file_type", file_type(dtype), err));
     TRY(gf_gguf_put_u32(k, "general.quantization_version", 2, err)); /* ggml's, since 2023 */
     return tokenizer ? put_all(k, tokenizer, err) : GF_OK;

@@ -46,6 +46,7 @@ typedef struct {
     gf_dtype dtype;    /* as it is written */
     int64_t rows, k;   /* of the weight; k 1 for a vector */
     int64_t heads;     /* by which its rows are permuted in the base */
+    float add;         /* what the output's values are above Hugging Face's */
     int64_t head_rows; /* of a head whose rows are permuted in the output; 0: they are not */
     gf_merge_delta delta;
     gf_quality_row quality;
@@ -91,6 +92,7 @@ static gf_status start_work(const merge *m, work *t, const gf_name *name)
     if (out_heads > 0)
         t->head_rows = t->rows / out_heads;
     TRY(gf_merge_delta_start(&t->delta, &m->sources, name, m->err));
+    t->add = m->opt->gguf ? name->gguf_add : 0;
     t->quality.layer = name->layer;
     t->quality.dtype = t->dtype;
     /* raw, w, base, out, put: no more than 4 bytes each for an element */
@@ -156,11 +158,13 @@ static gf_status write_slice(const merge *m, work *t, int64_t first, int64_t row
     const int64_t count = rows * t->k;
     const size_t size = (size_t)(rows * gf_row_bytes(t->dtype, t->k));
     TRY(gf_files_rows(m->base, t->from, t->heads, first, rows, t->raw, m->err));
-    if (t->delta.count == 0 && t->from->dtype == t->dtype)
+    if (t->delta.count == 0 && t->from->dtype == t->dtype && t->add == 0)
         return put_data(to, permuted(t, t->raw, rows), size, m->err);
     gf_to_f32(t->base, t->from->dtype, t->raw, count);
     if (t->delta.count > 0)
         TRY(gf_merge_delta_rows(&t->delta, t->w, t->base, first, rows, t->scratch, m->err));
+    for (int64_t i = 0; t->add != 0 && i < count; i++)
+        t->w[i] += t->add;
     TRY(check_range(m, t, count));
     gf_from_f32(t->dtype, t->out, t->w, count);
     const bool vector = t->name->rank < 2; /* rows of one number: measured as one row */

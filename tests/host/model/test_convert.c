@@ -158,10 +158,10 @@ Test(convert, window_and_what_cannot_be_said)
         const char *config, *text;
     } bad[] = {
         {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"dynamic\",\"factor\":2.0},",
-         "dynamic RoPE"},
+         "dynamic RoPE scaling: a GGUF of the architecture llama"},
         {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"sliding_window\":8,"
          "\"max_window_layers\":1,",
-         "sliding windows in some layers"},
+         "sliding windows in other layers"},
         {"{\"model_type\":\"qwen3\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2.0,"
          "\"truncate\":false},",
          "truncate false"},
