@@ -16,7 +16,8 @@
 /* Small writes are gathered up to this: large against a system call's cost, small against L2. */
 #define OUT_BUFFER (256 * 1024)
 
-/* Only whole blocks of zeros become holes: file systems hold them in pages of 4 KB and more. */
+/* Zeros are looked for in blocks of this: file systems hold files in pages of 4 KB and more, and
+ * runs that are worth it are long. */
 #define HOLE_BLOCK ((size_t)64 * 1024)
 
 static gf_status fail_read(gf_err *err, const char *path)
@@ -353,23 +354,26 @@ static gf_status skip_bytes(gf_out *o, size_t size, gf_err *err)
     return lseek(o->fd, (off_t)size, SEEK_CUR) < 0 ? fail_out(o, err) : GF_OK;
 }
 
-/* Runs of bytes that are stored and of whole blocks that are not, in turn. */
+/* Bytes up to where the next block of the file begins, of `size`. */
+static size_t in_block(uint64_t at, size_t size)
+{
+    const size_t rest = HOLE_BLOCK - at % HOLE_BLOCK;
+    return rest < size ? rest : size;
+}
+
+/* Runs of blocks that are stored and of such that are not, in turn. */
 static gf_status write_sparse(gf_out *o, const char *data, size_t size, gf_err *err)
 {
-    while (size) {
-        size_t stored = 0, block = HOLE_BLOCK - o->at % HOLE_BLOCK, hole = 0;
-        while (stored < size && (block > size - stored || !is_zero(data + stored, block))) {
-            stored += block < size - stored ? block : size - stored;
-            block = HOLE_BLOCK;
-        }
+    for (size_t stored = 0, hole = 0; size; size -= stored + hole, data += stored + hole) {
+        stored = hole = 0;
+        for (size_t n;
+             (n = in_block(o->at + stored, size - stored)) > 0 && !is_zero(data + stored, n);)
+            stored += n;
         TRY(write_bytes(o, data, stored, err));
-        for (; size - stored - hole >= block && is_zero(data + stored + hole, block);
-             block = HOLE_BLOCK)
-            hole += block;
-        if (hole > 0)
-            TRY(skip_bytes(o, hole, err));
-        data += stored + hole;
-        size -= stored + hole;
+        for (size_t n; (n = in_block(o->at + hole, size - stored - hole)) > 0 &&
+                       is_zero(data + stored + hole, n);)
+            hole += n;
+        TRY(skip_bytes(o, hole, err));
     }
     return GF_OK;
 }
