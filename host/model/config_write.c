@@ -302,6 +302,8 @@ static void put_windows(writer *w, const gf_config *c, const gf_family *f)
                                  c->window[l] > 0 ? "sliding" : "full"));
         put(w, gf_buf_str(&w->buf, "]", w->err));
     }
+    if (window == 0 && f->window_rule == GF_WINDOW_PERIODIC)
+        window = f->window;   /* transformers wants a number even where no layer slides */
     key(w, "sliding_window"); /* absence would mean the default of the class */
     put(w, window > 0 ? gf_buf_printf(&w->buf, w->err, "%lld", (long long)window)
                       : gf_buf_str(&w->buf, "null", w->err));

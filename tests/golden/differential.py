@@ -754,6 +754,8 @@ def random_gguf_config(rng):
                 del rope[key]
         if family in ("gemma2", "gemma3_text"):
             config.query_pre_attn_scalar = head_width(config)  # which llama.cpp takes by the model's size
+        if family in GEMMAS:
+            config.tie_word_embeddings = True  # llama.cpp knows no other
         if family == "smollm3" and (config.no_rope_layer_interval != 4 or config.use_sliding_window or
                                     config.no_rope_layers != [int(i % 4 != 3) for i in range(len(config.no_rope_layers))]):
             continue
@@ -804,10 +806,24 @@ def check_gguf(case):
                  "--batch-size", 3, "--num-train-epochs", 2, "--lora-r", 4, "--learning-rate", 1e-2)
         losses.append([x["loss"] for x in read_lines(case.path(f"out{i}", "metrics.jsonl"))])
     case.measure("losses" if scaled else "gguf train loss", max(map(relative, *losses)))
+    check_convert(case, model, examples, folder)
     case.run("merge", "--model", case.path("base.gguf"), "--adapter", case.path("out1"), "--dtype", "f32",
              "--output-dir", case.path("merged"))
     check_eval(case, reference(case, "merged"), examples,
                ["--model", case.path("base.gguf"), "--adapter", case.path("out1")], "gguf hf loss")
+
+
+def check_convert(case, model, examples, folder):
+    """As a GGUF of f32, from the folder and from the GGUF: the same model."""
+    write_tokenizer(case.path("dequantised"), case.config.vocab_size)
+    for i, base in enumerate(("dequantised", "base.gguf")):
+        made = case.path(f"converted{i}.gguf")
+        if case.family == "gemma2" and base == "dequantised" and None in (
+                case.config.attn_logit_softcapping, case.config.final_logit_softcapping):
+            continue  # llama.cpp has no Gemma 2 without caps
+        case.run("convert", "--model", case.path(base), "--dtype", "f32", "--output", made)
+        got = check_eval(case, model, examples, ["--model", made], "gguf hf loss")
+        case.measure("gguf hf loss", max(map(relative, got, folder)))
 
 
 def check_refused(case, examples):

@@ -4,6 +4,8 @@
 #include "support/golden_run.h"
 #include "support/program.h"
 
+#include "base/file.h"
+
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +78,47 @@ Test(program, golden_cases)
         cr_skip_test("no reference cases");
     for (int i = 0; dir; dir = golden_case(++i)) {
         check_case(dir);
+        free(dir);
+    }
+}
+
+static char *eval_of(const char *dir, const char *model)
+{
+    char *text;
+    cr_assert_eq(run(&text,
+                     GRAFT_BIN " eval --json --device cpu --precision fp32 --model %s --data "
+                               "%s/tokens.jsonl --data-format tokens",
+                     model, dir),
+                 0, "%s: %s", model, text);
+    return text;
+}
+
+static void check_convert(const char *dir, const char *from)
+{
+    char *scratch = scratch_make(), *text;
+    char *model = gf_format(NULL, "%s/%s", dir, from);
+    char *made = gf_format(NULL, "%s/made.gguf", scratch);
+    cr_assert_eq(run(&text, GRAFT_BIN " convert --model %s --dtype f32 --output %s", model, made),
+                 0, "%s: %s", model, text);
+    char *want = eval_of(dir, model), *got = eval_of(dir, made);
+    cr_assert_str_eq(got, want, "%s", model);
+    free(text);
+    free(want);
+    free(got);
+    free(model);
+    free(made);
+    scratch_remove(scratch);
+}
+
+/* A GGUF of every family as a GGUF of f32 is the model that it was. */
+Test(program, converted_families)
+{
+    char *dir = golden_case(0);
+    for (int i = 0; dir; dir = golden_case(++i)) {
+        char *file = gf_format(NULL, "%s/model.gguf", dir);
+        if (gf_file_exists(file))
+            check_convert(dir, "model.gguf");
+        free(file);
         free(dir);
     }
 }
