@@ -213,6 +213,25 @@ static gf_status put_rope(writer *w, const gf_config *c)
     }
 }
 
+/* A list of the layers that slide, where they are not those that readers take for granted. */
+static gf_status put_pattern(writer *w, const gf_config *c, const gf_family *f)
+{
+    bool usual = true;
+    unsigned char *list = gf_alloc((size_t)c->L, 1, w->err);
+    if (!list)
+        return GF_ENOMEM;
+    for (int64_t l = 0; l < c->L; l++) {
+        list[l] = c->window[l] > 0;
+        usual = usual && list[l] == ((l + 1) % f->window_period != 0);
+    }
+    gf_status st = GF_OK;
+    if (!usual)
+        st = gf_gguf_put_array(w->k, arch_key(w, "attention.sliding_window_pattern"), GF_KV_BOOL,
+                               list, (uint64_t)c->L, w->err);
+    free(list);
+    return st;
+}
+
 /* The reader of a family takes for granted which layers slide and which have no RoPE. */
 static gf_status put_layers(writer *w, const gf_config *c, const gf_family *f)
 {
@@ -221,19 +240,27 @@ static gf_status put_layers(writer *w, const gf_config *c, const gf_family *f)
         window = c->window[l] > window ? c->window[l] : window;
     for (int64_t l = 0; l < c->L; l++) {
         const bool slides = f->window_rule == GF_WINDOW_ALL ||
-                            (f->window_rule == GF_WINDOW_PERIODIC && (l + 1) % f->window_period);
+                            (f->window_rule == GF_WINDOW_PERIODIC && c->window[l] > 0);
         const bool turns = f->rope_rule != GF_ROPE_SKIPPED || (l + 1) % f->rope_skip;
         if (c->window[l] != (slides ? window : 0))
             return unsayable(w, "sliding windows in other layers than usual");
         if ((c->rope_of[l] >= 0) != turns)
             return unsayable(w, "RoPE in other layers than usual");
     }
+    if (f->window_rule == GF_WINDOW_PERIODIC)
+        TRY(put_pattern(w, c, f));
     return window > 0 ? put_size(w, "attention.sliding_window", window) : GF_OK;
 }
 
 /* Scales that the reader of a family knows by the model's size, or by keys. */
 static gf_status put_scales(writer *w, const gf_config *c, const gf_family *f)
 {
+    if (c->act != f->act)
+        return unsayable(w, "another activation than the family's");
+    if (f->gemma && !c->tied)
+        return unsayable(w, "an output head of its own");
+    if (c->ropes > 1 && c->rope[1].type != GF_ROPE_DEFAULT)
+        return unsayable(w, "RoPE scaling of the layers with a window");
     if (f->query_scalar > 0) {
         const int64_t known = c->L == f->gguf_wide_scale ? c->D / c->H : c->K;
         if (c->query_scalar != (double)known)

@@ -165,8 +165,19 @@ Test(convert, window_and_what_cannot_be_said)
         {"{\"model_type\":\"qwen3\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":2.0,"
          "\"truncate\":false},",
          "truncate false"},
+        {"{\"model_type\":\"gemma\",\"head_dim\":8,\"tie_word_embeddings\":false,",
+         "an output head of its own"},
+        {"{\"model_type\":\"llama\",\"hidden_act\":\"gelu_new\",", "another activation"},
     };
     made_case m;
+    /* Gemma 2 without windows: readers would take the usual ones for granted. */
+    OK(start(&m,
+             "{\"model_type\":\"gemma2\",\"head_dim\":8,\"query_pre_attn_scalar\":8,"
+             "\"layer_types\":[\"full_attention\",\"full_attention\"]," TINY_SIZES "}",
+             GF_F32, err));
+    const gf_kv *list = gf_gguf_find(&m.g, "gemma2.attention.sliding_window_pattern");
+    cr_assert(list && list->count == 2 && !list->data[0] && !list->data[1]);
+    finish(&m);
     OK(start(&m, "{\"model_type\":\"mistral\",\"sliding_window\":8," TINY_SIZES "}", GF_F32, err));
     expect_int(&m, "llama.attention.sliding_window", 8);
     finish(&m);
