@@ -86,6 +86,7 @@ run_tests() { # folder, options of ctest
 say "packages"
 must tools/setup.sh build test
 tools/setup.sh budgets || echo "without cuobjdump: the kernels' static budgets are skipped"
+tools/setup.sh notebook || echo "without Jupyter: the notebook is skipped"
 if [ -z "${GRAFT_SMOLLM2:-}" ]; then
     tools/setup.sh model && GRAFT_SMOLLM2=$(tools/model.sh) && export GRAFT_SMOLLM2 ||
         echo "without the model: the tests that use it are skipped"
