@@ -196,6 +196,8 @@ static void report_start(const run *r)
 
 static gf_record record_of(const run *r, const char *adapter_hash)
 {
+    const gf_history *h = &r->t.history;
+    const int64_t best = gf_history_best(h);
     return (gf_record){.plan = &r->plan,
                        .arena = &r->s.arena,
                        .base = r->base.data,
@@ -205,6 +207,8 @@ static gf_record record_of(const run *r, const char *adapter_hash)
                        .examples = r->data.count,
                        .epoch = gf_dataset_epoch(&r->data),
                        .eval_examples = r->eval.count,
+                       .best_step = best < 0 ? -1 : h->step[best],
+                       .best_loss = best < 0 ? 0 : h->loss[best],
                        .ranks = r->comm.size};
 }
 

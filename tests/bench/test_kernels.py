@@ -14,7 +14,9 @@ COMMON = {"schema", "git", "build", "host", "gpu", "cublas", "nccl", "bench"}
 KERNEL = {"kernel", "model", "dtype", "tokens", "samples", "t_median_us", "t_p10", "t_p90",
           "noise_pct", "cold_us", "batch_us", "flops", "bytes", "tflops", "gbps", "peak_tf",
           "peak_gbps", "limit_us", "pct_roofline", "launches", "max_abs", "max_rel",
-          "predicted_us", "pred_ratio", "clocks"}
+          "predicted_us", "pred_ratio"}
+# Of the clocks while it ran: what NVML says, or why it says nothing.
+CLOCKS = {"mhz_before", "mhz_after", "mhz_most", "throttled"}
 OPS = ["embed_fwd", "rmsnorm_fwd", "linear_fwd qkv", "linear_fwd o", "linear_fwd gate_up",
        "linear_fwd down", "linear_fwd head", "rope", "attention_fwd", "glu_fwd", "gather_rows",
        "xent", "scatter_rows", "rmsnorm_bwd", "linear_bwd qkv", "linear_bwd o",
@@ -38,6 +40,7 @@ class OnTheTestDevice(unittest.TestCase):
         self.assertEqual([line["kernel"] for line in lines], OPS)
         for line in lines:
             self.assertLessEqual(COMMON | KERNEL, set(line), line["kernel"])
+            self.assertTrue("clocks" in line or CLOCKS <= set(line), line["kernel"])
             self.assertGreaterEqual(line["samples"], 10)
             self.assertGreater(line["t_median_us"], 0)
             self.assertLessEqual(line["t_p10"], line["t_p90"])
