@@ -1,4 +1,4 @@
-/* embed_lora.c - LoRA on the embedding. Contract: graft/ops.h. */
+/* embed_lora.c - LoRA on the embedding, and the embedding's own gradient. Contract: graft/ops.h. */
 #include "fixed.h"
 #include "linear.h"
 #include "rows.h"
@@ -64,16 +64,18 @@ static void spread_part(void *ctx, int thread, int threads)
 }
 
 /* A token's share is a chunk of its own. */
-static void count(const spread_args *a)
+static void count(gf_tensor p, gf_tensor ids, float scale, gf_fixed *fixed)
 {
-    for (int64_t t = 0; t < a->p.dim[0]; t++) {
-        const float *p = gf_row_at(a->p, t);
+    for (int64_t t = 0; t < p.dim[0]; t++) {
+        const float *row = gf_row_at(p, t);
         uint32_t stat = 0;
-        for (int64_t q = 0; q < a->p.dim[1]; q++) {
-            const uint32_t bits = fixed_bits(p[q]);
+        if (((const int32_t *)ids.data)[t] < 0)
+            continue;
+        for (int64_t q = 0; q < p.dim[1]; q++) {
+            const uint32_t bits = fixed_bits(scale * row[q]);
             stat = fixed_merge(stat, bits < INF_BITS ? bits : NOT_FINITE);
         }
-        fixed_count(a->fixed, stat);
+        fixed_count(fixed, stat);
     }
 }
 
@@ -90,7 +92,7 @@ gf_status GF_CPU(embed_lora_bwd)(gf_backend *be, gf_tensor p, gf_tensor dx, gf_t
     GF_CPU(gemm)(be->pool, &gemm);
     spread_args a = {p, ids, lin, fixed};
     gf_pool_run(be->pool, spread_part, &a);
-    count(&a);
+    count(p, ids, 1, fixed);
     gf_linear_grads job = {.pool = be->pool, .row = row, .fixed = fixed, .count = 1};
     job.of[0] = (gf_linear_grad){.tail = operand(s),
                                  .r = r,
@@ -99,5 +101,40 @@ gf_status GF_CPU(embed_lora_bwd)(gf_backend *be, gf_tensor p, gf_tensor dx, gf_t
                                  .out = lin->db,
                                  .across = true};
     GF_CPU(linear_grads)(&job);
+    return GF_OK;
+}
+
+typedef struct {
+    gf_tensor dtable, dx, ids;
+    float scale;
+    gf_fixed *fixed;
+} row_args;
+
+/* A thread has some of the columns, and all tokens in their order. */
+static void row_part(void *ctx, int thread, int threads)
+{
+    const row_args *a = ctx;
+    const fixed_scale scale = fixed_scale_of(a->fixed);
+    float part[256]; /* 1 KB at a time: the first cache's */
+    int64_t begin, end;
+    gf_pool_split(a->dx.dim[1], 1, thread, threads, &begin, &end);
+    for (int64_t t = 0; t < a->dx.dim[0]; t++) {
+        const int32_t id = ((const int32_t *)a->ids.data)[t];
+        for (int64_t i = begin; id >= 0 && i < end; i += 256) {
+            const int64_t n = end - i < 256 ? end - i : 256;
+            const float *dx = (const float *)gf_row_at(a->dx, t) + i;
+            for (int64_t j = 0; j < n; j++)
+                part[j] = a->scale * dx[j];
+            fixed_add(scale, (int64_t *)gf_row_at(a->dtable, id) + i, part, n);
+        }
+    }
+}
+
+gf_status GF_CPU(embed_bwd)(gf_backend *be, gf_tensor dtable, gf_tensor dx, gf_tensor ids,
+                            float scale, gf_fixed *fixed)
+{
+    row_args a = {dtable, dx, ids, scale, fixed};
+    gf_pool_run(be->pool, row_part, &a);
+    count(dx, ids, scale, fixed);
     return GF_OK;
 }

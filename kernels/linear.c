@@ -188,6 +188,12 @@ gf_status GF_CPU(group_linear_bwd)(gf_backend *be, gf_tensor dx, gf_tensor p, gf
     for (int i = 0; i < g->count; i++) {
         const gf_linear *lin = &g->lin[i];
         const int64_t r = gf_linear_rank(lin), n = lin->w.dim[0];
+        if (gf_is(lin->dw))
+            job.of[job.count++] = (gf_linear_grad){.tail = operand(gf_cols(dy, at.n[i], n)),
+                                                   .r = n,
+                                                   .wide = operand(x),
+                                                   .width = x.dim[1],
+                                                   .out = lin->dw};
         if (!r || !gf_is(lin->db))
             continue;
         job.of[job.count++] = (gf_linear_grad){.tail = operand(gf_cols(s, at.r[i], r)),

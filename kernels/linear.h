@@ -26,7 +26,7 @@ typedef struct {
     const gf_spans *row;
     gf_fixed *fixed;
     int count;
-    gf_linear_grad of[6]; /* dA and dB of three layers */
+    gf_linear_grad of[6]; /* dA and dB of three layers; or of one, and its dW */
 } gf_linear_grads;
 
 #ifdef GF_ISA

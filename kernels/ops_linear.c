@@ -100,9 +100,9 @@ static gf_status want_tail(gf_backend *be, const char *op, const char *arg, gf_t
                    arg, (long long)t.stride, (long long)(width + g->tail));
 }
 
-/* Bytes of a group's tensors: base weights, A, B, and what dA and dB take to add to. */
+/* Bytes of a group's tensors: base weights, A, B, and what their gradients take to add to. */
 typedef struct {
-    int64_t base, a, b, da, db;
+    int64_t base, a, b, da, db, dw;
 } group_bytes;
 
 static group_bytes bytes_of_group(const gf_group *g)
@@ -115,6 +115,7 @@ static group_bytes bytes_of_group(const gf_group *g)
         sum.b += bytes_of(l->b);
         sum.da += 2 * bytes_of(l->da);
         sum.db += 2 * bytes_of(l->db);
+        sum.dw += 2 * bytes_of(l->dw);
     }
     return sum;
 }
@@ -224,6 +225,23 @@ static int64_t bytes_for_db(const gf_backend *be, gf_tensor dx, gf_tensor dy, gf
     return (partials ? 2 * partials : bytes_of(dy)) + bytes_of(s);
 }
 
+/* The gradient of a whole weight, which only a group of one has. */
+static gf_status want_whole(gf_backend *be, const char *op, const gf_group *g, gf_tensor dy,
+                            gf_tensor x, const gf_spans *row, const gf_fixed *fixed)
+{
+    const gf_linear *l = &g->lin[0];
+    for (int i = 0; i < g->count; i++)
+        if (gf_is(g->lin[i].dw) && (be->cuda || g->count > 1))
+            return gf_fail(&be->err, GF_EMISSING, "%s: dW on a device, or of one layer of several",
+                           op);
+    if (!gf_is(l->dw))
+        return GF_OK;
+    WANT(l->dw, FIXED, 2, DIMS2(l->w.dim[0], l->w.dim[1]));
+    WANT(x, 1u << dy.dtype, 2, DIMS2(dy.dim[0], l->w.dim[1]));
+    TRY(want_spans(be, op, row, dy.dim[0], -1));
+    return want_fixed(be, op, fixed);
+}
+
 gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tensor dy, gf_tensor x,
                               gf_tensor s, const gf_group *g, const gf_spans *row, gf_dropout drop,
                               gf_fixed *fixed)
@@ -248,6 +266,7 @@ gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tens
             WANT(x, 1u << dy.dtype, 2, DIMS2(n, k));
         WANT(s, 1u << dy.dtype, 2, DIMS2(n, rank));
     }
+    TRY(want_whole(be, op, g, dy, x, row, fixed));
     TRY(want_dropout(be, op, drop));
     if (rank > 0 && (gradients || drop.p > 0.0f))
         TRY(want_spans(be, op, row, n, -1));
@@ -266,6 +285,8 @@ gf_status gf_group_linear_bwd(gf_backend *be, gf_tensor dx, gf_tensor p, gf_tens
     }
     if (rank > 0)
         tally_adapters(be, GF_AT_lora_bwd, flops, bytes);
+    if (size.dw)
+        tally_adapters(be, GF_AT_lora_bwd, base_flops(g, n), bytes_of(dy) + bytes_of(x) + size.dw);
     RUN(group_linear_bwd, dx, p, dy, x, s, g, row, drop, fixed);
     if (rank > 0)
         FINITE(p);
@@ -421,5 +442,18 @@ gf_status gf_embed_lora_bwd(gf_backend *be, gf_tensor p, gf_tensor dx, gf_tensor
     tally(be, 4 * gf_count(s) * dx.dim[1], 2 * (bytes_of(dx) + bytes_of(s)) + 2 * bytes_of(l->db));
     RUN(embed_lora_bwd, p, dx, s, ids, l, row, fixed);
     FINITE(p);
+    return GF_OK;
+}
+
+gf_status gf_embed_bwd(gf_backend *be, gf_tensor dtable, gf_tensor dx, gf_tensor ids, float scale,
+                       gf_fixed *fixed)
+{
+    static const char op[] = "embed_bwd";
+    WANT(dx, F32, 2, DIMS2(ANY_DIM, ANY_DIM));
+    WANT(dtable, FIXED, 2, DIMS2(ANY_DIM, dx.dim[1]));
+    WANT(ids, INT, 1, DIMS1(dx.dim[0]));
+    TRY(want_fixed(be, op, fixed));
+    tally(be, 2 * gf_count(dx), bytes_of(dx) + 2 * gf_count(dx) * (int64_t)sizeof(int64_t));
+    RUN(embed_bwd, dtable, dx, ids, scale, fixed);
     return GF_OK;
 }

@@ -100,6 +100,7 @@ static gf_status adapter_config(const gf_peft_config *c, gf_buf *out, gf_err *er
     TRY(gf_describe_line(out, err, "dropout", "%g", c->lora_dropout));
     TRY(line_of_list(out, "targets", c->target, c->targets, c->target_regex, err));
     TRY(line_of_list(out, "without", c->exclude, c->excludes, c->exclude_regex, err));
+    TRY(line_of_list(out, "trained in full", c->save, c->saves, NULL, err));
     for (int i = 0; i < c->layers; i++)
         TRY(gf_buf_printf(out, err, i ? ", %lld" : "  layers             %lld",
                           (long long)c->layer[i]));

@@ -47,6 +47,8 @@ static gf_status read_targets(gf_peft_config *c, const gf_options *o, gf_err *er
     } else {
         TRY(split_list(&c->target, &c->targets, o->target_modules, "target-modules", err));
     }
+    if (o->modules_to_save)
+        TRY(split_list(&c->save, &c->saves, o->modules_to_save, "modules-to-save", err));
     if (!o->exclude_modules)
         return GF_OK;
     if (is_list(o->exclude_modules))
@@ -239,6 +241,7 @@ static gf_status from_adapter(gf_session *s, gf_err *err)
         bool given;
         const char *name;
     } fixed[] = {{o->given.exclude_modules, "exclude-modules"},
+                 {o->given.modules_to_save, "modules-to-save"},
                  {o->given.layers_to_transform, "layers-to-transform"},
                  {o->given.rank_pattern, "rank-pattern"},
                  {o->given.alpha_pattern, "alpha-pattern"},

@@ -45,7 +45,7 @@ static const known_key known_keys[] = {
     {"lora_ga_config", OFF},
     {"megatron_config", OFF},
     {"megatron_core", NOTE},
-    {"modules_to_save", OFF},
+    {"modules_to_save", HONOURED},
     {"monteclora_config", OFF},
     {"peft_type", HONOURED},
     {"peft_version", NOTE},
@@ -177,6 +177,17 @@ static gf_status take_modules(const config_file *f, const char *key, char ***lis
     return GF_OK;
 }
 
+static gf_status take_saves(const config_file *f, gf_peft_config *c)
+{
+    char *text = NULL;
+    TRY(take_modules(f, "modules_to_save", &c->save, &c->saves, &text));
+    if (!text)
+        return GF_OK;
+    free(text);
+    return fail_kind(f, cJSON_GetObjectItemCaseSensitive(f->root, "modules_to_save"),
+                     "modules_to_save", "a list of names");
+}
+
 static gf_status take_layer(const config_file *f, gf_peft_config *c, const cJSON *item)
 {
     const double x = item->valuedouble;
@@ -261,6 +272,7 @@ static gf_status take_all(const config_file *f, gf_peft_config *c)
                        "%s: target_modules: it names no module: write out which ones are adapted",
                        f->path);
     TRY(take_modules(f, "exclude_modules", &c->exclude, &c->excludes, &c->exclude_regex));
+    TRY(take_saves(f, c));
     TRY(take_layers(f, c));
     if (c->layers && c->target_regex && strcmp(c->target_regex, "all-linear") != 0)
         return gf_fail(f->err, GF_EINPUT,
@@ -306,6 +318,7 @@ void gf_peft_config_free(gf_peft_config *c)
 {
     free_names(c->target, c->targets);
     free_names(c->exclude, c->excludes);
+    free_names(c->save, c->saves);
     free_patterns(c->rank_pattern, c->rank_patterns);
     free_patterns(c->alpha_pattern, c->alpha_patterns);
     free(c->target_regex);

@@ -21,6 +21,8 @@ typedef struct {
     char **exclude;
     int excludes;
     char *exclude_regex;
+    char **save; /* modules_to_save: names, trained in full */
+    int saves;
     int64_t *layer; /* layers_to_transform */
     int layers;
     gf_pattern *rank_pattern, *alpha_pattern;
@@ -29,7 +31,7 @@ typedef struct {
 } gf_peft_config;
 
 /* Reads and checks a config. A key with a value that graft cannot honour (bias != none,
- * modules_to_save, ... : FORMATS 4.1) is GF_EMISSING and names key and value. Unknown keys whose
+ * lora_bias, ... : FORMATS 4.1) is GF_EMISSING and names key and value. Unknown keys whose
  * value is null, false or empty are ignored; other unknown keys are refused by name. target_modules
  * missing, null or empty: GF_EINPUT (PEFT resolves its per-model default before it saves). */
 gf_status gf_peft_read_config(gf_peft_config *c, const char *path, gf_err *err);
@@ -44,6 +46,7 @@ void gf_peft_config_free(gf_peft_config *c);
 /* Does the module path (model.layers.0.self_attn.q_proj) match target/exclude/layers? PEFT's rules,
  * FORMATS 4.2: list = equal or ends with "."+item; string = full match (PCRE2); layers only with a
  * list or "all-linear", and not for a target that is the whole path (as PEFT 0.21.2's code has it).
+ * What modules_to_save names is none.
  * The caller asks for linear layers only, so "all-linear" is every module but lm_head. A regex that
  * does not compile or that backtracks without end: GF_EINPUT. */
 gf_status gf_peft_matches(bool *out, const gf_peft_config *c, const char *module, gf_err *err);

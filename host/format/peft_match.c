@@ -125,7 +125,7 @@ static bool names_whole(const gf_peft_config *c, const char *module)
 
 gf_status gf_peft_matches(bool *out, const gf_peft_config *c, const char *module, gf_err *err)
 {
-    bool excluded = in_list(c->exclude, c->excludes, module);
+    bool excluded = in_list(c->exclude, c->excludes, module) || in_list(c->save, c->saves, module);
     *out = false;
     if (c->exclude_regex)
         TRY(matches(&excluded, c->exclude_regex, PCRE2_ENDANCHORED, module, c->exclude_regex, err));

@@ -129,7 +129,7 @@ static gf_status add_all(gf_buf *b, const gf_peft_config *c, gf_err *err)
     TRY(add_raw(b, "lora_ga_config", "null", err));
     TRY(add_raw(b, "megatron_config", "null", err));
     TRY(add_raw(b, "megatron_core", "\"megatron.core\"", err));
-    TRY(add_raw(b, "modules_to_save", "null", err));
+    TRY(add_modules(b, "modules_to_save", c->save, c->saves, NULL, err));
     TRY(add_raw(b, "monteclora_config", "null", err));
     TRY(add_raw(b, "peft_type", "\"LORA\"", err));
     TRY(add_raw(b, "peft_version", "\"0.21.2\"", err)); /* whose keys these are */

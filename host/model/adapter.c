@@ -122,6 +122,30 @@ static gf_status add_outer(gf_adapter *ad, const gf_config *model, gf_linear_id 
     return GF_OK;
 }
 
+/* PEFT takes whatever ends in such a name; here it is the embedding or the head. */
+static gf_status check_saves(gf_adapter *ad, const gf_config *model, gf_err *err)
+{
+    const gf_peft_config *c = &ad->config;
+    ad->full_embed = ad->full_head = -1;
+    for (int i = 0; i < c->saves; i++) {
+        const bool embed = names(c->save[i], -1, GF_EMBED), head = names(c->save[i], -1, GF_HEAD);
+        if (!embed && !head)
+            return gf_fail(
+                err, GF_EMISSING,
+                "modules_to_save: \"%s\": graft trains embed_tokens and lm_head in full, "
+                "no other module; leave it out",
+                c->save[i]);
+        if (model->tied)
+            return gf_fail(err, GF_EMISSING,
+                           "modules_to_save: \"%s\": the model's output head is its embedding, and "
+                           "a copy of one of the two would part them; name it in target_modules "
+                           "instead, for LoRA on it",
+                           c->save[i]);
+        *(embed ? &ad->full_embed : &ad->full_head) = 0; /* lay_out puts its place */
+    }
+    return GF_OK;
+}
+
 /* ---- the flat space ------------------------------------------------------------------------- */
 
 static void add_param(gf_adapter *ad, gf_param_kind kind, int lora, int rank, int64_t rows,
@@ -162,15 +186,32 @@ static void add_params(gf_adapter *ad, gf_param_kind kind)
     }
 }
 
-static gf_status lay_out(gf_adapter *ad, gf_err *err)
+static void add_full(gf_adapter *ad, int *at, const gf_config *model, gf_linear_id id)
 {
-    ad->param = gf_alloc((size_t)ad->count * 3, sizeof *ad->param, err); /* A, B, m */
+    char module[64];
+    if (*at < 0)
+        return;
+    *at = ad->params;
+    gf_param *p = &ad->param[ad->params++];
+    *p = (gf_param){.kind = GF_PARAM_FULL, .lora = -1, .rank = 2, .at = ad->size};
+    p->rows = model->V; /* as the weights lie; LoRA's A and B are of the transposed embedding */
+    p->cols = model->D;
+    snprintf(p->name, sizeof p->name, "base_model.model.%s.weight", gf_module_name(module, -1, id));
+    ad->size += p->rows * p->cols;
+}
+
+static gf_status lay_out(gf_adapter *ad, const gf_config *model, gf_err *err)
+{
+    const size_t most = (size_t)ad->count * 3 + OUTER; /* A, B, m */
+    ad->param = gf_alloc(most, sizeof *ad->param, err);
     if (!ad->param)
         return GF_ENOMEM;
     for (int kind = 0; kind < GF_PARAM_KINDS; kind++) {
         ad->start[kind] = ad->size;
         add_params(ad, (gf_param_kind)kind);
     }
+    add_full(ad, &ad->full_embed, model, GF_EMBED);
+    add_full(ad, &ad->full_head, model, GF_HEAD);
     ad->start[GF_PARAM_KINDS] = ad->size;
     return GF_OK;
 }
@@ -185,6 +226,7 @@ gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_co
     gf_status st = GF_OK;
     TRYG(expand_all_linear(&ad->config, model, err));
     TRYG(check_targets(&ad->config, model, err));
+    TRYG(check_saves(ad, model, err));
     const size_t most = (size_t)model->L * GF_LINEARS + OUTER;
     ad->lora = gf_alloc(most, sizeof *ad->lora, err);
     ad->at = gf_alloc(most, sizeof *ad->at, err);
@@ -205,7 +247,7 @@ gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_co
         st = gf_fail(err, GF_EARG, "the target modules match nothing in this model, which has %s",
                      module_list(model));
     else
-        st = lay_out(ad, err);
+        st = lay_out(ad, model, err);
 out:
     if (st != GF_OK)
         gf_adapter_free(ad);
@@ -263,4 +305,33 @@ void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t 
                     ? (float)(normal(seed, module, (uint64_t)e) / (double)lo->r)
                     : (2.0f * gf_rng_float(seed, GF_RNG_INIT, module, (uint64_t)e) - 1.0f) * bound;
     }
+}
+
+static gf_status copy_base(const gf_param *p, float *value, gf_linear_id id, const gf_files *files,
+                           gf_err *err)
+{
+    enum { ROWS = 256 }; /* read at a time: some MiB */
+    char module[64], name[80];
+    snprintf(name, sizeof name, "%s.weight", gf_module_name(module, -1, id));
+    const gf_entry *e = gf_files_find(files, name);
+    void *raw = gf_alloc((size_t)gf_row_bytes(e->dtype, ROWS * p->cols), 1, err);
+    gf_status st = raw ? GF_OK : GF_ENOMEM;
+    for (int64_t at = 0; st == GF_OK && at < p->rows; at += ROWS) {
+        const int64_t n = p->rows - at < ROWS ? p->rows - at : ROWS;
+        st = gf_files_rows(files, e, 0, at, n, raw, err);
+        if (st == GF_OK)
+            gf_to_f32(value + p->at + at * p->cols, e->dtype, raw, n * p->cols);
+    }
+    free(raw);
+    return st;
+}
+
+gf_status gf_adapter_copy_base(const gf_adapter *ad, float *value, const gf_files *files,
+                               gf_err *err)
+{
+    if (ad->full_embed >= 0)
+        TRY(copy_base(&ad->param[ad->full_embed], value, GF_EMBED, files, err));
+    if (ad->full_head >= 0)
+        TRY(copy_base(&ad->param[ad->full_head], value, GF_HEAD, files, err));
+    return GF_OK;
 }

@@ -44,6 +44,7 @@ typedef struct {
     int64_t layers;
     gf_param *param; /* in the order of the flat space */
     int params;
+    int full_embed, full_head;         /* modules_to_save: their GF_PARAM_FULL in param; -1: none */
     int64_t start[GF_PARAM_KINDS + 1]; /* where each kind starts in the flat space, then its end */
     int64_t size;                      /* parameters of the flat space */
     bool split; /* PiSSA, OLoRA: only the first half of every rank trains (factor.h) */
@@ -53,7 +54,8 @@ typedef enum { GF_INIT_DEFAULT, GF_INIT_GAUSSIAN, GF_INIT_PISSA, GF_INIT_OLORA }
 
 /* Resolves config against the model: takes over *config (which is emptied). A target that matches
  * nothing is GF_EARG and lists the modules that exist; "all-linear" is expanded to the list of
- * names. */
+ * names. modules_to_save other than the embedding and the head, or of a model that has one tensor
+ * for both, is GF_EMISSING. */
 gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
                              gf_err *err);
 void gf_adapter_free(gf_adapter *ad);
@@ -65,6 +67,10 @@ const gf_lora *gf_adapter_find(const gf_adapter *ad, int64_t layer, gf_linear_id
  * U(-1/sqrt(k), 1/sqrt(k)) (kaiming_uniform with a = sqrt 5); gaussian: N(0, 1/r^2) (PEFT's
  * normal_(std=1/r)). Of the embedding A = 0 and B ~ N(0, 1), whatever init says (FORMATS 4.4). */
 void gf_adapter_init(const gf_adapter *ad, float *value, gf_init init, uint64_t seed);
+
+/* modules_to_save start as the base has them, once the rest of the flat space is filled. */
+gf_status gf_adapter_copy_base(const gf_adapter *ad, float *value, const gf_files *files,
+                               gf_err *err);
 
 /* Reads DIR/adapter_config.json alone, to be resolved. */
 gf_status gf_adapter_open(gf_adapter *ad, const char *dir, const gf_config *model, gf_err *err);

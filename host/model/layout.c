@@ -210,13 +210,26 @@ static void take_layer(gf_model *m, int64_t l)
     w->down = take_group(m, l, GF_DOWN, 1);
 }
 
+/* The embedding or the head: the adapter's own copy, and its gradient, or the base's weight. */
+static gf_tensor take_whole(gf_model *m, gf_tensor *gradient, int param, const char *name)
+{
+    if (param < 0)
+        return take_weight(m, name, m->cfg->V, m->cfg->D);
+    if (m->opt.use == GF_USE_TRAIN)
+        *gradient = space_of(m, m->grad, param, name);
+    return space_of(m, m->value, param, name);
+}
+
 static void take_weights(gf_model *m)
 {
     const gf_config *c = m->cfg;
-    m->embed = take_weight(m, "model.embed_tokens.weight", c->V, c->D);
-    m->norm = take_vector(m, "model.norm.weight");
+    const int embed = m->adapter ? m->adapter->full_embed : -1;
+    const int head = m->adapter ? m->adapter->full_head : -1;
     m->head = (gf_group){.count = 1};
-    m->head.lin[0].w = c->tied ? m->embed : take_weight(m, "lm_head.weight", c->V, c->D);
+    m->embed = take_whole(m, &m->dembed, embed, "model.embed_tokens.weight");
+    m->norm = take_vector(m, "model.norm.weight");
+    m->head.lin[0].w =
+        c->tied ? m->embed : take_whole(m, &m->head.lin[0].dw, head, "lm_head.weight");
     adapt(m, &m->head.lin[0], -1, GF_HEAD);
     m->head.lin[0].module = gf_module_number(-1, GF_HEAD);
     adapt(m, &m->embed_lora, -1, GF_EMBED);
@@ -225,7 +238,7 @@ static void take_weights(gf_model *m)
         for (int id = 0; id < GF_LINEARS; id++)
             if (gf_adapter_find(m->adapter, l, (gf_linear_id)id))
                 m->lowest = l;
-    if (gf_is(m->embed_lora.a))
+    if (gf_is(m->embed_lora.a) || gf_is(m->dembed))
         m->lowest = -1;
     for (int64_t l = 0; l < c->L; l++)
         take_layer(m, l);
@@ -381,7 +394,8 @@ void gf_model_layout(gf_model *m)
                    : rows < HEAD_CHUNK_MIN ? HEAD_CHUNK_MIN
                    : rows > HEAD_CHUNK_MAX ? HEAD_CHUNK_MAX
                                            : rows;
-    if (gf_adapter_find(m->adapter, -1, GF_HEAD)) /* a gradient's chunk is never split */
+    const bool full = m->adapter && m->adapter->full_head >= 0;
+    if (full || gf_adapter_find(m->adapter, -1, GF_HEAD)) /* a gradient's chunk is never split */
         m->head_rows = GF_CHUNK;
     m->row.capacity = m->opt.row_tokens;
     m->row.room = gf_row_bucket(m->be, m->row.capacity, m->row.capacity);

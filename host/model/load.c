@@ -80,11 +80,12 @@ gf_status gf_model_load(gf_model *m, gf_err *err)
     static const gf_linear_id qkv[] = {GF_Q, GF_K, GF_V}, o[] = {GF_O},
                               gate_up[] = {GF_GATE, GF_UP}, down[] = {GF_DOWN},
                               fused_qkv[] = {GF_QKV}, fused_gate_up[] = {GF_GATE_UP};
-    const bool fused = m->cfg->fused;
-    TRY(load(m, m->embed, 0, err));
+    const bool fused = m->cfg->fused, trained = m->adapter != NULL;
+    if (!trained || m->adapter->full_embed < 0)
+        TRY(load(m, m->embed, 0, err));
     /* Granite's logits are divided by a number: so is what the head reads. */
     TRY(load_times(m, m->norm, 0, (float)(1 / m->cfg->by.logits), err));
-    if (!m->cfg->tied)
+    if (!m->cfg->tied && (!trained || m->adapter->full_head < 0))
         TRY(load(m, m->head.lin[0].w, 0, err));
     for (int64_t l = 0; l < m->cfg->L; l++) {
         const gf_layer *w = &m->layer[l];

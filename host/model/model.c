@@ -20,14 +20,19 @@ typedef struct {
     int64_t within;
 } head_place;
 
-/* The next chunk of predicted tokens, from `first` on. With an adapter of the head it is laid from
+static bool head_trains(const gf_model *m)
+{
+    return gf_group_rank(&m->head) > 0 || gf_is(m->head.lin[0].dw);
+}
+
+/* The next chunk of predicted tokens, from `first` on. If the head trains it is laid from
  * the gradients' chunks, GF_CHUNK predicted tokens of an example each, none of them split. */
 static void next_chunk(const gf_model *m, gf_spans *chunk, gf_span *piece, head_place *at,
                        int64_t first)
 {
     const int64_t M = m->row.m, left = M - first < m->head_rows ? M - first : m->head_rows;
     const int32_t *index = m->row.host.index;
-    if (gf_group_rank(&m->head) == 0 || m->be->dry || m->opt.use == GF_USE_GENERATE) {
+    if (!head_trains(m) || m->be->dry || m->opt.use == GF_USE_GENERATE) {
         piece[0] = (gf_span){.len = left, .kv_len = left};
         chunk->tokens = left;
         chunk->count = 1;
@@ -187,7 +192,11 @@ static gf_status embed_fwd(gf_model *m, gf_tensor x)
 
 static gf_status embed_bwd(gf_model *m, gf_tensor dx)
 {
-    const int64_t N = m->row.n, r = m->embed_lora.a.dim[0];
+    const int64_t N = m->row.n;
+    if (gf_is(m->dembed))
+        return gf_embed_bwd(m->be, m->dembed, dx, gf_rows(m->row.ids, 0, N), embed_scale(m),
+                            &m->fixed);
+    const int64_t r = m->embed_lora.a.dim[0];
     const gf_linear lin = embed_lora(m);
     const gf_tensor p = gf_model_scratch(m, "P of the embedding", GF_F32, N, m->row.room, r, r);
     return gf_embed_lora_bwd(m->be, p, dx, gf_rows(m->embed_s, 0, N), gf_rows(m->row.ids, 0, N),
@@ -412,6 +421,11 @@ static gf_status check_widths(const gf_files *files, const gf_backend *be, gf_er
 static gf_status check_outer(const gf_adapter *ad, const gf_backend *be, gf_err *err)
 {
     const gf_lora *embed = gf_adapter_find(ad, -1, GF_EMBED);
+    if (ad && be->cuda && (ad->full_embed >= 0 || ad->full_head >= 0))
+        return gf_fail(err, GF_EMISSING,
+                       "modules_to_save (a full copy of %s) runs on a CPU only so far: use "
+                       "--device cpu, or leave it out",
+                       ad->full_embed >= 0 ? "embed_tokens" : "lm_head");
     if (!be->cuda || (!embed && !gf_adapter_find(ad, -1, GF_HEAD)))
         return GF_OK;
     return gf_fail(

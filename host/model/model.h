@@ -109,6 +109,7 @@ typedef struct {
     gf_model_options opt;
 
     gf_tensor embed, norm; /* [V,D] any storage, [D] f32 */
+    gf_tensor dembed;      /* [V,D] i64: the embedding's gradient, if it trains in full */
     gf_group head;         /* [V,D]: the output head, perhaps the embedding itself */
     gf_linear embed_lora;  /* the embedding's adapter (a [r,V], b [D,r]), or none */
     gf_layer *layer;       /* [L] */

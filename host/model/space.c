@@ -125,6 +125,7 @@ gf_status gf_space_start(gf_space *s, gf_init init, uint64_t seed, gf_err *err)
         TRY(factor(s, init, err));
     else
         gf_adapter_init(s->model->adapter, s->value, init, seed);
+    TRY(gf_adapter_copy_base(s->model->adapter, s->value, s->model->files, err));
     if (!s->model->adapter->config.use_dora)
         return GF_OK;
     TRY(gf_space_push(s, err));

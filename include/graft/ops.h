@@ -59,7 +59,8 @@ typedef struct {
 
 /* One linear layer y = x W^T + bias + scale (drop(x) A^T) B^T. */
 typedef struct {
-    gf_tensor w;          /* [n,k] any storage type, row-major, frozen */
+    gf_tensor w;          /* [n,k] any storage type, row-major */
+    gf_tensor dw;         /* [n,k] i64 fixed point, +=; none: w is frozen. On a CPU only */
     gf_tensor bias;       /* [n] f32 (on a device: y's dtype), or none */
     gf_tensor a, b;       /* [r,k], [n,r] f32; none: no adapter */
     gf_tensor da, db;     /* [r,k], [n,r] i64 fixed point, +=; none while only evaluating */
@@ -147,6 +148,7 @@ typedef struct {
     X(glu_bwd) \
     X(attention_bwd) \
     X(embed_lora_bwd) \
+    X(embed_bwd) \
     X(sum_squares) \
     X(adamw) \
     X(adamw8) \
@@ -180,6 +182,10 @@ GF_OP(embed_lora_fwd, gf_tensor x, gf_tensor s, gf_tensor ids, const gf_linear *
 GF_OP(embed_lora_bwd, gf_tensor p, gf_tensor dx, gf_tensor s, gf_tensor ids, const gf_linear *lin,
       const gf_spans *row, gf_fixed *fixed);
 
+/* dtable[ids[t],:] += scale * dx[t,:]: each token's row is rounded by itself. On a CPU only.
+ *   dtable [V,D] i64 fixed point   dx [N,D] f32   ids [N] i32, -1: nothing */
+GF_OP(embed_bwd, gf_tensor dtable, gf_tensor dx, gf_tensor ids, float scale, gf_fixed *fixed);
+
 /* RMSNorm.  r = 1 / sqrt(mean_d x^2 + eps),   y = x * r * (w + offset) (+ residual)
  *   y [N,D] out f32|bf16, may be x itself      rstd [N] out f32      x [N,D] f32|bf16   w [D] f32
  *   residual [N,D] f32 or none; may be y
@@ -205,10 +211,11 @@ GF_OP(rmsnorm_bwd, gf_tensor dx, gf_tensor rounded, gf_tensor y, gf_tensor dy, g
 GF_OP(group_linear_fwd, gf_tensor y, gf_tensor s, gf_tensor x, gf_tensor residual,
       const gf_group *g, const gf_spans *row, gf_dropout drop);
 
-/*   P = scale * dy B,   dx = dy W + drop'(P A),   dA += drop(x)^T P (as [r,k]),   dB += dy^T S
+/*   P = scale * dy B,   dx = dy W + drop'(P A),   dA += drop(x)^T P (as [r,k]),   dB += dy^T S,
+ *   dW += dy^T x
  *   dx [N,k] out dy's dtype or f32, or none (nobody below needs it)   p [N,R] out, dy's dtype
  *   dy [N,n]   x [N,k], s [N,R] as the forward had them; x none: dA is left to group_linear_da
- * dA and dB: an f32 sum over each chunk of GF_CHUNK tokens of each example, rounded to fixed point
+ * Gradients: an f32 sum over each chunk of GF_CHUNK tokens of each example, rounded to fixed point
  * (round half to even) and added; fixed->shift gives the scale. */
 GF_OP(group_linear_bwd, gf_tensor dx, gf_tensor p, gf_tensor dy, gf_tensor x, gf_tensor s,
       const gf_group *g, const gf_spans *row, gf_dropout drop, gf_fixed *fixed);

@@ -1,4 +1,4 @@
-/* launch_embed.c - LoRA on the embedding has no kernels yet; gf_model_open says so before this
+/* launch_embed.c - what trains the embedding has no kernels yet; gf_model_open says so before this
  * does.
  */
 #include "cuda.h"
@@ -21,4 +21,11 @@ gf_status gf_cuda_embed_lora_bwd(gf_backend *be, gf_tensor p, gf_tensor dx, gf_t
 {
     (void)p, (void)dx, (void)s, (void)ids, (void)lin, (void)row, (void)fixed;
     return refuse(be, "embed_lora_bwd");
+}
+
+gf_status gf_cuda_embed_bwd(gf_backend *be, gf_tensor dtable, gf_tensor dx, gf_tensor ids,
+                            float scale, gf_fixed *fixed)
+{
+    (void)dtable, (void)dx, (void)ids, (void)scale, (void)fixed;
+    return refuse(be, "embed_bwd");
 }

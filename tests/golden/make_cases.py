@@ -58,6 +58,9 @@ CASES = {
     "llama-outer": (LlamaForCausalLM, LlamaConfig(**SHAPE, tie_word_embeddings=False),
                     LoraConfig(r=4, lora_alpha=8,
                                target_modules=["v_proj", "embed_tokens", "lm_head"]), 1e-3, 0.0),
+    "llama-saved": (LlamaForCausalLM, LlamaConfig(**SHAPE, tie_word_embeddings=False),
+                    LoraConfig(r=4, lora_alpha=8, target_modules=["v_proj"],
+                               modules_to_save=["embed_tokens", "lm_head"]), 1e-3, 0.0),
     "qwen3-qknorm": (Qwen3ForCausalLM,
                      Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=False),
                      LoraConfig(r=4, lora_alpha=8, target_modules=ALL), 1e-3, 0.0),
@@ -99,7 +102,7 @@ def randomise(model):
 
 
 def trainable(model):
-    return {n.replace(".default", ""): p for n, p in model.named_parameters() if p.requires_grad}
+    return {n.replace(".modules_to_save", "").replace(".default", ""): p for n, p in model.named_parameters() if p.requires_grad}
 
 
 def make(name, out):

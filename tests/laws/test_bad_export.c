@@ -58,7 +58,7 @@ static const refusal adapters[] = {
      CONFIG("s/\"use_dora\": false/\"use_dora\": true/")},
     {EXPORT "--format gguf", {"lora_bias"}, CONFIG("s/\"lora_bias\": false/\"lora_bias\": true/")},
     {EXPORT "--format gguf",
-     {"modules_to_save"},
+     {"whole tensors", "graft merge"},
      CONFIG("s/\"modules_to_save\": null/\"modules_to_save\": [\"lm_head\"]/")},
     {EXPORT "--format gguf", {"r", "0"}, CONFIG("s/\"r\": 4/\"r\": 0/")},
     {EXPORT "--format gguf", {"lora_A", "shape"}, CONFIG("s/\"r\": 4/\"r\": 5/")},

@@ -43,6 +43,8 @@ Test(bad_options, options)
         {TRAIN "--init-lora-weights pissa --weight-decay 0.1", {"--weight-decay", "pissa"}},
         {TRAIN "--init-lora-weights olora --lora-dropout 0.1", {"--lora-dropout", "olora"}},
         {TRAIN "--init-lora-weights pissa --lora-r 33", {"q_proj", "32 singular values", "33"}},
+        {TRAIN "--modules-to-save norm", {"modules_to_save", "norm", "lm_head"}},
+        {TRAIN "--modules-to-save lm_head,", {"--modules-to-save", "empty name"}},
         {TRAIN "--target-modules nothing", {"nothing", "q_proj", "down_proj"}},
         {TRAIN "--target-modules '.*nothing.*'", {"nothing", "q_proj"}},
         {TRAIN "--target-modules 'a(b'", {"a(b"}},

@@ -102,6 +102,7 @@ Test(same_bits, every_kind_of_adapter)
         "--init-lora-weights pissa",
         "--target-modules q_proj,embed_tokens,lm_head --lora-dropout 0.1",
         "--target-modules embed_tokens --loraplus-lr-ratio 16",
+        "--target-modules q_proj --modules-to-save embed_tokens,lm_head --lora-dropout 0.1",
         "--init-lora-weights olora --use-dora --use-rslora"};
     bed b;
     if (!bed_open(&b))

@@ -7,10 +7,10 @@
 #include <string.h>
 
 const char *const golden_names[] = {
-    "llama-gqa",     "llama3-rope-tied", "mistral-window",      "qwen2-bias",
-    "qwen3-qknorm",  "llama-dora",       "llama-outer",         "gemma-mqa",
-    "gemma-plain",   "gemma2-softcap",   "gemma3-qknorm",       "phi3-fused",
-    "phi3-longrope", "smollm3-nope",     "granite-multipliers", "olmo2-postnorm"};
+    "llama-gqa",           "llama3-rope-tied", "mistral-window", "qwen2-bias",    "qwen3-qknorm",
+    "llama-dora",          "llama-outer",      "llama-saved",    "gemma-mqa",     "gemma-plain",
+    "gemma2-softcap",      "gemma3-qknorm",    "phi3-fused",     "phi3-longrope", "smollm3-nope",
+    "granite-multipliers", "olmo2-postnorm"};
 const int golden_count = sizeof golden_names / sizeof *golden_names;
 
 char *golden_case(int i)

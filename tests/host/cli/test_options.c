@@ -220,7 +220,6 @@ Test(options, later_parts_are_answered_and_not_ignored)
     static const char *const later[] = {
         "--quantization nf4",
         "--gradient-checkpointing full",
-        "--modules-to-save lm_head",
     };
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++) {
         char words[256];

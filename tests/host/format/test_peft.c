@@ -160,7 +160,6 @@ Test(peft, other_kinds_of_adapters_are_named)
                                       "lora_bias",
                                       "lora_ga_config",
                                       "megatron_config",
-                                      "modules_to_save",
                                       "monteclora_config",
                                       "target_parameters",
                                       "trainable_token_indices",
@@ -193,7 +192,8 @@ Test(peft, refuses)
     } bad[] = {
         {"\"use_dora\":1", GF_EINPUT, "use_dora"},
         {"\"bias\":\"all\"", GF_EMISSING, "bias: \"all\""},
-        {"\"modules_to_save\":[\"lm_head\"]", GF_EMISSING, "[\"lm_head\"]"},
+        {"\"modules_to_save\":\"lm_head\"", GF_EINPUT, "modules_to_save: want a list"},
+        {"\"modules_to_save\":[1]", GF_EINPUT, "modules_to_save"},
         {"\"fan_in_fan_out\":true", GF_EMISSING, "fan_in_fan_out"},
         {"\"lora_bias\":true", GF_EMISSING, "lora_bias"},
         {"\"init_lora_weights\":\"pissa\"", GF_EMISSING, "pissa"},

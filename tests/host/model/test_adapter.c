@@ -43,6 +43,58 @@ Test(adapter, all_linear_is_every_layer)
     gf_files_close(&f);
 }
 
+static void save(gf_peft_config *c, const char *name)
+{
+    c->save = gf_realloc(c->save, (size_t)c->saves + 1, sizeof *c->save, NULL);
+    c->save[c->saves++] = gf_strdup(name, NULL);
+}
+
+/* Copies of the embedding and the head come last, start as the base has them, and carry no LoRA. */
+Test(adapter, modules_to_save)
+{
+    gf_files f;
+    gf_adapter ad;
+    gf_err err = {0};
+    if (!open_files(&f))
+        cr_skip_test("no reference cases");
+    gf_peft_config c = regex(".*(v_proj|lm_head)");
+    save(&c, "lm_head"), save(&c, "model.embed_tokens");
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_OK, "%s", err.text);
+    cr_assert_eq(ad.count, f.config.L);
+    cr_assert_null(gf_adapter_find(&ad, -1, GF_HEAD));
+    cr_assert_eq(ad.full_embed, ad.params - 2);
+    cr_assert_eq(ad.full_head, ad.params - 1);
+    const gf_param *p = &ad.param[ad.full_embed];
+    cr_assert_str_eq(p->name, "base_model.model.model.embed_tokens.weight");
+    cr_assert_str_eq(p[1].name, "base_model.model.lm_head.weight");
+    cr_assert_eq(p->at, ad.start[GF_PARAM_FULL]);
+    cr_assert_eq(p[1].at + f.config.V * f.config.D, ad.size);
+    float *value = calloc((size_t)ad.size, sizeof *value);
+    cr_assert_eq(gf_adapter_copy_base(&ad, value, &f, &err), GF_OK, "%s", err.text);
+    const gf_entry *e = gf_files_find(&f, "lm_head.weight");
+    float *want = malloc((size_t)(f.config.V * f.config.D) * sizeof *want);
+    void *raw = malloc(e->bytes);
+    cr_assert_eq(gf_source_read(gf_files_source(&f), e, 0, raw, e->bytes, &err), GF_OK);
+    gf_to_f32(want, e->dtype, raw, f.config.V * f.config.D);
+    cr_assert_eq(memcmp(want, value + p[1].at, (size_t)(f.config.V * f.config.D) * 4), 0);
+    free(raw), free(want), free(value);
+    gf_adapter_free(&ad);
+
+    c = regex("all-linear");
+    save(&c, "norm");
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_EMISSING);
+    cr_assert(strstr(err.text, "\"norm\""), "%s", err.text);
+    gf_peft_config_free(&c);
+    err = (gf_err){0};
+    c = regex("all-linear");
+    save(&c, "lm_head");
+    f.config.tied = true;
+    cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_EMISSING);
+    cr_assert(strstr(err.text, "target_modules"), "%s", err.text);
+    gf_peft_config_free(&c);
+    gf_files_close(&f);
+}
+
 /* Every tensor once, without gaps, ordered by kind; a module knows its own. */
 Test(adapter, the_flat_space_is_ordered_by_kind)
 {
