@@ -171,8 +171,8 @@ Test(model, an_examples_bits_are_its_own)
     }
 }
 
-/* Token by token, in pieces, and all at once: the same logits, to the bit. (RoPE that depends on the
- * length is told that of the whole text each time; tests/host/infer has texts that grow.) */
+/* Token by token, in pieces, and all at once: the same logits, to the bit. (RoPE that depends on
+ * the length is told that of the whole text each time; tests/host/infer has texts that grow.) */
 static void check_cache(char *dir)
 {
     bed b;
