@@ -291,11 +291,14 @@ static gf_status finish(run *r, gf_err *err)
 {
     gf_status st = GF_OK;
     if (r->comm.rank == 0) {
+        bool tensorboard = false, html = false;
         gf_watching_rest(&r->watching);
         st = write_outputs(r, err);
         if (st == GF_OK)
-            fprintf(stderr, "graft: %s: adapter, %smetrics.jsonl, run.json\n", r->o->output_dir,
-                    r->s.tokenizer ? "tokenizer, " : "");
+            st = gf_facts_targets(r->o, &tensorboard, &html, err);
+        if (st == GF_OK)
+            fprintf(stderr, "graft: %s: adapter, %smetrics.jsonl, run.json%s\n", r->o->output_dir,
+                    r->s.tokenizer ? "tokenizer, " : "", html ? ", report.html" : "");
     }
     return gf_comm_agree(&r->comm, st, err);
 }
