@@ -32,6 +32,15 @@ static gf_status read_weights(gf_merge_adapter *list, int count, const char *tex
     return GF_OK;
 }
 
+/* The model that --verify compares with holds one adapter, as it is. */
+static gf_status check_verify(const gf_merge_adapter *list, int count, gf_err *err)
+{
+    if (count == 1 && list[0].weight == 1)
+        return GF_OK;
+    return gf_fail(err, GF_EARG,
+                   "--verify compares with the base and one --adapter of weight 1: leave it out");
+}
+
 gf_status gf_cmd_merge(const gf_options *o, gf_err *err)
 {
     const int count = o->adapter_.count;
@@ -41,6 +50,8 @@ gf_status gf_cmd_merge(const gf_options *o, gf_err *err)
     for (int i = 0; i < count; i++)
         list[i] = (gf_merge_adapter){.dir = o->adapter_.item[i], .weight = 1};
     gf_status st = read_weights(list, count, o->adapter_weights, err);
+    if (st == GF_OK && o->verify)
+        st = check_verify(list, count, err);
     if (st == GF_OK)
         st = gf_write_model(o, list, count, err);
     free(list);

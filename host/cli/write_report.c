@@ -18,23 +18,33 @@ static void print_line(const char *label, const gf_quality_row *sum, const gf_qu
             leaf ? leaf + 1 : least->name);
 }
 
-/* Rows of a layer stand together. */
+static void print_layer(const gf_quality *q, int64_t layer)
+{
+    gf_quality_row sum = {0};
+    const gf_quality_row *least = NULL;
+    char label[32];
+    for (int i = 0; i < q->count; i++) {
+        const gf_quality_row *r = &q->row[i];
+        if (r->layer != layer)
+            continue;
+        gf_quality_sum(&sum, r);
+        if (!least || gf_quality_kept(r) < gf_quality_kept(least))
+            least = r;
+    }
+    snprintf(label, sizeof label, layer < 0 ? "outside" : "%lld", (long long)layer);
+    if (least)
+        print_line(label, &sum, least);
+}
+
+/* Layers by their numbers: a folder's tensors may stand in the order of their names. */
 static void print_table(const gf_quality *q)
 {
+    int64_t last = -1;
+    for (int i = 0; i < q->count; i++)
+        last = q->row[i].layer > last ? q->row[i].layer : last;
     fprintf(stderr, "   layer  adapter (RMS)  rounding (RMS)     kept  least kept\n");
-    for (int i = 0; i < q->count;) {
-        gf_quality_row sum = {0};
-        const gf_quality_row *least = &q->row[i];
-        const int64_t layer = least->layer;
-        char label[32];
-        for (; i < q->count && q->row[i].layer == layer; i++) {
-            gf_quality_sum(&sum, &q->row[i]);
-            if (gf_quality_kept(&q->row[i]) < gf_quality_kept(least))
-                least = &q->row[i];
-        }
-        snprintf(label, sizeof label, layer < 0 ? "outside" : "%lld", (long long)layer);
-        print_line(label, &sum, least);
-    }
+    for (int64_t layer = -1; layer <= last; layer++)
+        print_layer(q, layer);
 }
 
 static int eaten(const gf_quality *q)

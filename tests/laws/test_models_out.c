@@ -35,6 +35,8 @@ Test(models_out, options)
         {MERGE "--adapter-weights 1,", {"--adapter-weights"}},
         {MERGE "--adapter-weights nan", {"--adapter-weights nan"}},
         {MERGE "--adapter adapter --adapter-weights 1", {"want 2 numbers"}},
+        {MERGE "--adapter-weights 0.5 --verify", {"--verify", "weight 1"}},
+        {MERGE "--adapter adapter --verify", {"--verify", "one --adapter"}},
         {MERGE "--adapter nowhere", {"nowhere/adapter_config.json"}},
     };
     CHECK(table);
