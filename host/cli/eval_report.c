@@ -101,9 +101,9 @@ static void print_text(const gf_scores *tuned, const gf_scores *base, const gf_p
         printf("accuracy    %12.4f %12.4f %+12.4f\n", accuracy_of(base), accuracy,
                accuracy - accuracy_of(base));
         if (p->resamples)
-            printf("95 %% of the loss's difference: %+.6f to %+.6f, paired by example (%+.6f to "
-                   "%+.6f of %lld resamples)\n",
-                   p->low, p->high, p->boot_low, p->boot_high, (long long)p->resamples);
+            printf("95 %% of the loss's difference, paired by example: %+.6f to %+.6f\n"
+                   "     (of %lld resamples: %+.6f to %+.6f)\n",
+                   p->low, p->high, (long long)p->resamples, p->boot_low, p->boot_high);
     } else {
         printf("loss        %.6f\nperplexity  %.4f\naccuracy    %.4f\n", loss, exp(loss), accuracy);
     }

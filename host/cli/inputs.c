@@ -373,6 +373,26 @@ static int64_t warmup_of(const gf_options *o, int64_t total)
     return (int64_t)ceil((double)total * share);
 }
 
+/* Options that would do nothing beside the others: whoever gives one takes it to do something. */
+static gf_status check_idle(const gf_options *o, const gf_train_options *t, gf_err *err)
+{
+    if (o->given.early_stopping_threshold && !t->patience)
+        return gf_fail(err, GF_EARG,
+                       "--early-stopping-threshold goes with --early-stopping-patience");
+    if (o->given.sample_tokens && !o->sample_prompts)
+        return gf_fail(err, GF_EARG, "--sample-tokens goes with --sample-prompts");
+    if (o->given.adam_epsilon && optim_of(o) == GF_OPTIM_LION)
+        return gf_fail(err, GF_EARG, "--adam-epsilon is AdamW's: --optim lion divides by nothing");
+    if (t->schedule.warmup > 0 && t->schedule.type == GF_LR_CONSTANT)
+        return gf_fail(err, GF_EARG,
+                       "--lr-scheduler-type constant has no warm-up: take constant_with_warmup");
+    if (t->schedule.warmup > 0 && gf_lr_adapts(&t->schedule))
+        return gf_fail(err, GF_EARG,
+                       "this --lr-scheduler-type has no warm-up: leave out "
+                       "--warmup-steps and --warmup-ratio");
+    return GF_OK;
+}
+
 gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t examples,
                              gf_err *err)
 {
@@ -408,14 +428,12 @@ gf_status gf_inputs_training(gf_train_options *out, const gf_options *o, int64_t
     const char *what = gf_lr_adapts(&out->schedule) ? "this --lr-scheduler-type"
                        : out->patience              ? "--early-stopping-patience"
                        : out->load_best             ? "--load-best-model-at-end"
+                       : out->eval_steps            ? "--eval-steps"
                                                     : NULL;
     if (what && !o->eval_data.count && o->eval_split <= 0)
         return gf_fail(err, GF_EARG,
                        "%s follows the evaluations: it needs --eval-data or --eval-split", what);
-    if (o->given.early_stopping_threshold && !out->patience)
-        return gf_fail(err, GF_EARG,
-                       "--early-stopping-threshold goes with --early-stopping-patience");
-    return GF_OK;
+    return check_idle(o, out, err);
 }
 
 void gf_inputs_say_overlength(const char *name, const gf_dataset *data)
