@@ -57,8 +57,14 @@ gf_status gf_cmd_info(const gf_options *given, gf_err *err)
         TRYG(place_path(&o, &checkpoint, err));
     if (checkpoint)
         TRYG(gf_describe_checkpoint(checkpoint, &out, err));
-    if (o.model)
-        TRYG(gf_describe_model(&s, &out, err));
+    if (o.model && o.model == o.path)
+        st = gf_describe_gguf_adapter(o.model, &out, err);
+    else if (o.model)
+        st = GF_EMISSING;
+    if (st == GF_EMISSING) /* no adapter */
+        st = gf_describe_model(&s, &out, err);
+    if (st != GF_OK)
+        goto out;
     if (o.adapter)
         TRYG(gf_describe_adapter(&s, o.adapter, &out, err));
     if (o.device_)

@@ -156,7 +156,8 @@ static gf_status histogram(const gf_data_report *r, int columns, gf_buf *out, gf
                      (long long)(from + r->width - 1));
         else
             snprintf(range, sizeof range, "%lld", (long long)from);
-        TRY(gf_buf_printf(out, err, "  %15s %10s ", range, gf_number_count(r->bucket[i]).text));
+        TRY(gf_buf_printf(out, err, r->bucket[i] ? "  %15s %10s " : "  %15s %10s", range,
+                          gf_number_count(r->bucket[i]).text));
         const int64_t bar = (int64_t)((double)r->bucket[i] / (double)most * room + 0.5);
         for (int64_t k = r->bucket[i] > 0 && bar < 1 ? 0 : 1; k <= bar; k++)
             TRY(gf_buf_str(out, "#", err));

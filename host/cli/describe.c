@@ -97,6 +97,8 @@ static gf_status adapter_config(const gf_peft_config *c, gf_buf *out, gf_err *er
     TRY(gf_describe_line(out, err, "r", "%lld", (long long)c->r));
     TRY(gf_describe_line(out, err, "alpha", "%g (%s)", c->lora_alpha,
                          c->use_rslora ? "scale alpha / sqrt(r)" : "scale alpha / r"));
+    if (c->use_dora)
+        TRY(gf_describe_line(out, err, "DoRA", "yes: a magnitude for each row of a weight"));
     TRY(gf_describe_line(out, err, "dropout", "%g", c->lora_dropout));
     TRY(line_of_list(out, "targets", c->target, c->targets, c->target_regex, err));
     TRY(line_of_list(out, "without", c->exclude, c->excludes, c->exclude_regex, err));
@@ -150,6 +152,39 @@ out:
     gf_source_close(&source);
     gf_peft_config_free(&config);
     free(json);
+    return st;
+}
+
+static gf_status gguf_adapter(const gf_gguf *g, gf_buf *out, gf_err *err)
+{
+    char *family = NULL;
+    double alpha = 0;
+    gf_status st = GF_OK;
+    TRYG(gf_gguf_double(&alpha, g, "adapter.lora.alpha", 0, err));
+    TRYG(gf_gguf_string(&family, g, "general.architecture", err));
+    TRYG(gf_buf_printf(out, err, "adapter %s\n", g->path));
+    TRYG(gf_describe_line(out, err, "format", "GGUF adapter"));
+    TRYG(gf_describe_line(out, err, "family", "%s", family ? family : "unknown"));
+    TRYG(gf_describe_line(out, err, "alpha", "%g (scale alpha / r)", alpha));
+    TRYG(gf_describe_tensors(&g->source, out, err));
+out:
+    free(family);
+    return st;
+}
+
+gf_status gf_describe_gguf_adapter(const char *path, gf_buf *out, gf_err *err)
+{
+    gf_gguf g = {0};
+    char *type = NULL;
+    gf_status st = gf_gguf_open_one(&g, path, NULL);
+    if (st == GF_OK)
+        st = gf_gguf_string(&type, &g, "general.type", NULL);
+    if (st == GF_OK && type && !strcmp(type, "adapter"))
+        st = gguf_adapter(&g, out, err);
+    else
+        st = GF_EMISSING;
+    free(type);
+    gf_gguf_close(&g);
     return st;
 }
 

@@ -9,6 +9,8 @@
 gf_status gf_describe_model(gf_session *s, gf_buf *out, gf_err *err);
 /* An adapter folder. With a model in the session also what it adapts there. */
 gf_status gf_describe_adapter(gf_session *s, const char *dir, gf_buf *out, gf_err *err);
+/* A GGUF file that holds an adapter (general.type); GF_EMISSING: the file is another one. */
+gf_status gf_describe_gguf_adapter(const char *path, gf_buf *out, gf_err *err);
 /* A checkpoint folder's state.json. */
 gf_status gf_describe_checkpoint(const char *dir, gf_buf *out, gf_err *err);
 /* The instruction sets that this machine has, best first, as a list; `best`: the one that auto

@@ -11,21 +11,6 @@
 
 /* ---- data ------------------------------------------------------------------------------- */
 
-enum { BARS = 24 }; /* of a histogram that is read at a glance */
-
-/* Examples by length: bars of equal width up to the longest. */
-static gf_status histogram(const gf_dataset *d, gf_buf *out, gf_err *err)
-{
-    const int64_t width = (gf_dataset_longest(d) + BARS - 1) / BARS;
-    int64_t count[BARS] = {0};
-    for (int64_t i = 0; i < d->count; i++)
-        count[(d->entry[i].length - 1) / width]++;
-    TRY(gf_buf_printf(out, err, "{\"width\":%lld,\"count\":[", (long long)width));
-    for (int i = 0; i < BARS; i++)
-        TRY(gf_buf_printf(out, err, i ? ",%lld" : "%lld", (long long)count[i]));
-    return gf_buf_str(out, "]}", err);
-}
-
 static gf_status one_set(const gf_dataset *d, const gf_dataset *train, int64_t max_length,
                          gf_buf *out, gf_err *err)
 {
@@ -35,8 +20,6 @@ static gf_status one_set(const gf_dataset *d, const gf_dataset *train, int64_t m
     TRY(gf_data_report_make(&report, d, train, max_length, err));
     TRY(gf_buf_str(out, "{\"report\":", err));
     TRY(gf_data_report_json(&report, out, err));
-    TRY(gf_buf_str(out, ",\"lengths\":", err));
-    TRY(histogram(d, out, err));
     return gf_buf_str(out, "}", err);
 }
 

@@ -7,7 +7,7 @@
 #include "format/tensorboard.h"
 
 /* Two members of a JSON object, "data" and "eval_data" (null without examples): what `graft data`
- * reports, and a histogram of the lengths. Appends. */
+ * reports. Appends. */
 gf_status gf_facts_data(const gf_dataset *data, const gf_dataset *eval, int64_t max_length,
                         gf_buf *out, gf_err *err);
 

@@ -1,6 +1,8 @@
 /* progress.c - bar or plain lines. Contract: progress.h. */
 #include "cli/progress.h"
 
+#include "cli/terminal.h"
+
 #include <langinfo.h>
 #include <locale.h>
 #include <math.h>
@@ -9,7 +11,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,12 +27,6 @@ static double now(void)
 }
 
 /* ---- the terminal ---------------------------------------------------------------------- */
-
-static int columns(FILE *out)
-{
-    struct winsize w;
-    return ioctl(fileno(out), TIOCGWINSZ, &w) == 0 && w.ws_col > 0 ? w.ws_col : 80;
-}
 
 /* Does the user's locale write UTF-8? Asked without making it the program's own. */
 static bool locale_is_utf8(void)
@@ -53,7 +48,7 @@ static bool is_terminal(FILE *out)
 /* Takes the line away. A terminal that became narrower has laid it out over several rows. */
 static void wipe(gf_progress *p)
 {
-    const int wide = columns(p->out), rows = p->drawn > 0 ? (p->drawn - 1) / wide : 0;
+    const int wide = gf_terminal_columns(p->out), rows = p->drawn > 0 ? (p->drawn - 1) / wide : 0;
     if (p->drawn == 0)
         return;
     if (rows > 0)
@@ -65,7 +60,7 @@ static void wipe(gf_progress *p)
 static void draw(gf_progress *p)
 {
     char text[4 * MOST_COLUMNS + 1];
-    int wide = columns(p->out) - 1; /* a full line would wrap on some terminals */
+    int wide = gf_terminal_columns(p->out) - 1; /* a full line would wrap on some terminals */
     wide = wide > MOST_COLUMNS ? MOST_COLUMNS : wide;
     wipe(p);
     if (wide >= NARROWEST) {

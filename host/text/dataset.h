@@ -93,7 +93,7 @@ typedef struct {
     gf_token_store *store;
     gf_data_file *source;
     int source_count;
-    bool borrows;               /* store and sources are another data set's, which lives longer */
+    bool borrows;               /* store and paths are another data set's, which lives longer */
     bool weighted;              /* a source's weight is not 1 */
     int64_t dropped, truncated; /* over max_length, as asked for */
     int64_t prefix_mismatch; /* trained turns whose prompt, or which themselves, the whole renders

@@ -68,10 +68,9 @@ void gf_dataset_free(gf_dataset *d)
         free(d->source[i].path);
     if (!d->borrows && d->store != NULL)
         gf_token_store_free(d->store);
-    if (!d->borrows) {
-        free(d->source);
+    if (!d->borrows)
         free(d->store);
-    }
+    free(d->source);
     *d = (gf_dataset){0};
 }
 

@@ -17,15 +17,18 @@ gf_status gf_split(gf_dataset *data, gf_dataset *held_out, double share, uint64_
     gf_status st = GF_OK;
     int64_t *order = gf_alloc((size_t)n, sizeof *order, err);
     bool *held = gf_alloc((size_t)n, sizeof *held, err);
-    *held_out = (gf_dataset){.store = data->store,
-                             .source = data->source,
-                             .source_count = data->source_count,
-                             .borrows = true,
-                             .cap = out};
+    *held_out = (gf_dataset){
+        .store = data->store, .source_count = data->source_count, .borrows = true, .cap = out};
     held_out->entry = gf_alloc((size_t)out, sizeof *held_out->entry, err);
-    if (!order || !held || !held_out->entry) {
+    held_out->source = gf_alloc((size_t)data->source_count, sizeof *held_out->source, err);
+    if (!order || !held || !held_out->entry || !held_out->source) {
         st = GF_ENOMEM;
         goto out;
+    }
+    for (int i = 0; i < data->source_count; i++) {
+        held_out->source[i] = data->source[i];
+        held_out->source[i].examples = 0;
+        held_out->source[i].dropped = held_out->source[i].truncated = 0; /* data's tell of them */
     }
     gf_rng_permute(order, n, seed, GF_RNG_SPLIT, 0);
     for (int64_t i = 0; i < out; i++)
@@ -33,8 +36,10 @@ gf_status gf_split(gf_dataset *data, gf_dataset *held_out, double share, uint64_
     data->count = 0;
     for (int64_t i = 0; i < n; i++) {
         gf_dataset *to = held[i] ? held_out : data;
-        if (held[i] && data->source_count > 0)
+        if (held[i] && data->source_count > 0) {
             data->source[data->entry[i].source].examples--;
+            held_out->source[data->entry[i].source].examples++;
+        }
         to->entry[to->count++] = data->entry[i];
     }
 out:

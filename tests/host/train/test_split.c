@@ -15,7 +15,12 @@ static gf_dataset made_data(int64_t n)
 Test(split, parts_are_disjoint_and_ordered)
 {
     gf_dataset a = made_data(100), held = {0};
+    gf_data_file source = {.examples = 100, .dropped = 3};
+    a.source = &source;
+    a.source_count = 1;
     cr_assert_eq(gf_split(&a, &held, 0.25, 9, NULL), GF_OK);
+    cr_assert(source.examples == 75 && source.dropped == 3);
+    cr_assert(held.source[0].examples == 25 && held.source[0].dropped == 0);
     cr_assert_eq(a.count, 75);
     cr_assert_eq(held.count, 25);
     int seen[100] = {0};
@@ -30,7 +35,7 @@ Test(split, parts_are_disjoint_and_ordered)
     for (int i = 0; i < 100; i++)
         cr_assert_eq(seen[i], 1);
     free(a.entry);
-    free(held.entry);
+    gf_dataset_free(&held);
 }
 
 Test(split, the_seed_decides)
@@ -43,7 +48,7 @@ Test(split, the_seed_decides)
         for (int64_t i = 0; i < held.count; i++)
             first[run] = first[run] * 51 + held.entry[i].line;
         free(a.entry);
-        free(held.entry);
+        gf_dataset_free(&held);
     }
     cr_assert_eq(first[0], first[1]);
     cr_assert_neq(first[0], first[2]);
@@ -55,5 +60,5 @@ Test(split, nothing_left_is_an_error)
     gf_err err = {0};
     cr_assert_eq(gf_split(&a, &held, 0.9, 1, &err), GF_EARG);
     free(a.entry);
-    free(held.entry);
+    gf_dataset_free(&held);
 }
