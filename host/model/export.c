@@ -173,14 +173,11 @@ gf_status gf_export_weight_name(char out[64], const gf_export *x, int i, gf_err 
 {
     const gf_lora *lo = &x->adapter->lora[i];
     char module[64], name[96];
-    if (lo->id == GF_EMBED)
+    if ((lo->id == GF_EMBED || lo->id == GF_HEAD) && x->base && x->base->tied)
         return gf_fail(err, GF_EMISSING,
-                       "LoRA on embed_tokens has no place in such a file; merge it instead");
-    if (lo->id == GF_HEAD && x->base && x->base->tied)
-        return gf_fail(
-            err, GF_EMISSING,
-            "LoRA on lm_head: the model's output head is its embedding, which such a file "
-            "cannot adapt for one of the two alone");
+                       "LoRA on %s: the model's output head is its embedding, which such a file "
+                       "cannot adapt for one of the two alone; merge it instead",
+                       lo->id == GF_EMBED ? "embed_tokens" : "lm_head");
     snprintf(name, sizeof name, "%s.weight", gf_module_name(module, lo->layer, lo->id));
     if (!gf_names_to_gguf(out, x->base, name))
         return gf_fail(err, GF_EMISSING, "%s has no name in a GGUF, so no adapter there", name);
