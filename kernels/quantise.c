@@ -64,125 +64,170 @@ static void put_q4_0(unsigned char *b, const float *x)
 
 enum { LINES = GF_SUPER / GF_LINE, CODES = 15, SIXES = 63 };
 
+/* A number of each line, so that the eight are fitted side by side, each in the order and with the
+ * roundings that it would have alone: any instruction set makes the same bits. */
+typedef float lanes __attribute__((vector_size(LINES * sizeof(float))));
+typedef int32_t mask __attribute__((vector_size(LINES * sizeof(float))));
+
 typedef struct {
-    float scale, min;
+    lanes scale, min;
 } fit;
 
-static float clamped(float x, float most) /* a whole number; a NaN becomes 0 */
+typedef struct {
+    lanes x[GF_LINE], w[GF_LINE]; /* values and what their errors weigh */
+    lanes sw, sx;                 /* sums of w and of w x */
+} lines;
+
+/* Of a line whose codes were chosen for a fit: the weighted square error, and the sums over w of
+ * q, q^2 and x q that least squares need. */
+typedef struct {
+    lanes error, q, qq, xq;
+} sums;
+
+#define INLINE static inline __attribute__((always_inline)) /* into each instruction set's code */
+
+INLINE lanes pick(mask m, lanes yes, lanes no)
 {
-    return x > 0.0f ? rintf(x < most ? x : most) : 0.0f;
+    return (lanes)(((mask)yes & m) | ((mask)no & ~m));
 }
 
-/* Weighted square error of a line, its codes chosen for this fit. */
-static float error_of(const float *x, const float *w, fit f)
+INLINE lanes inverses(lanes d) /* inverse() */
 {
-    const float inv = inverse(f.scale);
-    float sum = 0;
+    const lanes id = 1.0f / d;
+    return pick(id - id == 0.0f, id, (lanes){0});
+}
+
+INLINE lanes clamped(lanes x, float most) /* a whole number; a NaN becomes 0 */
+{
+    const float whole = 0x1.8p23f; /* from here on there are no fractions: rint, for small x */
+    const lanes positive = pick(x > 0.0f, x, (lanes){0});
+    return pick(positive < most, positive, (lanes){0} + most) + whole - whole;
+}
+
+INLINE lanes codes(lanes x, const fit *f, lanes inv)
+{
+    return clamped((x + f->min) * inv, CODES);
+}
+
+INLINE sums measured(const lines *in, const fit *f)
+{
+    const lanes inv = inverses(f->scale);
+    sums s = {0};
     for (int i = 0; i < GF_LINE; i++) {
-        const float e = f.scale * clamped((x[i] + f.min) * inv, CODES) - f.min - x[i];
-        sum += w[i] * e * e;
+        const lanes x = in->x[i], w = in->w[i], q = codes(x, f, inv), wq = w * q;
+        const lanes e = f->scale * q - f->min - x;
+        s.error += w * e * e;
+        s.q += wq;
+        s.qq += wq * q;
+        s.xq += wq * x;
     }
-    return sum;
+    return s;
 }
 
-/* The weighted least squares for the codes that `from` gives; a min below 0 cannot be written. */
-static fit least_squares(const float *x, const float *w, fit from)
+/* The weighted least squares for the codes that f gave; a min below 0 cannot be written. */
+INLINE void least_squares(fit *f, const lines *in, const sums *s)
 {
-    const float inv = inverse(from.scale);
-    float sw = 0, sx = 0, sq = 0, sqq = 0, sxq = 0;
-    for (int i = 0; i < GF_LINE; i++) {
-        const float q = clamped((x[i] + from.min) * inv, CODES), wq = w[i] * q;
-        sw += w[i];
-        sx += w[i] * x[i];
-        sq += wq;
-        sqq += wq * q;
-        sxq += wq * x[i];
-    }
-    const float det = sw * sqq - sq * sq;
-    if (!(det > 0.0f))
-        return from;
-    const fit f = {(sw * sxq - sx * sq) / det, (sq * sxq - sqq * sx) / det};
-    return f.min >= 0.0f ? f : (fit){sxq / sqq, 0.0f};
-}
-
-/* Large numbers weigh more: they do in a product. */
-static void weigh(float *w, const float *x)
-{
-    float sum = 0;
-    for (int i = 0; i < GF_LINE; i++)
-        sum += x[i] * x[i];
-    const float rms = sqrtf(sum / GF_LINE);
-    for (int i = 0; i < GF_LINE; i++)
-        w[i] = rms + fabsf(x[i]);
+    const lanes det = in->sw * s->qq - s->q * s->q;
+    const lanes scale = (in->sw * s->xq - in->sx * s->q) / det;
+    const lanes min = (s->q * s->xq - s->qq * in->sx) / det;
+    const mask good = det > 0.0f, whole = min >= 0.0f;
+    f->scale = pick(good, pick(whole, scale, s->xq / s->qq), f->scale);
+    f->min = pick(good, pick(whole, min, (lanes){0}), f->min);
 }
 
 /* Starts from steps somewhat larger and smaller than the range of the values asks for; each is
- * improved by least squares, whose fit makes other codes, a few times; the best is taken. */
-static fit fit_line(const float *x, const float *w)
+ * improved by least squares, whose fit makes other codes, a few times; the best is taken. A line of
+ * one number has no range: its scale stays 0. */
+INLINE void fit_lines(fit *best, const lines *in)
 {
     enum { TRIES = 21, ROUNDS = 3 };
     const float first = CODES - 4.0f, step = 0.25f; /* codes over the range: 11 to 16 */
-    float low = 0, high = x[0];
+    lanes low = {0}, high = in->x[0], least = (lanes){0} + INFINITY;
     for (int i = 0; i < GF_LINE; i++) {
-        low = fminf(low, x[i]);
-        high = fmaxf(high, x[i]);
+        low = pick(in->x[i] < low, in->x[i], low);
+        high = pick(in->x[i] > high, in->x[i], high);
     }
-    fit best = {0.0f, -low};
-    if (!(high > low))
-        return best;
-    float least = INFINITY;
+    *best = (fit){{0}, -low};
     for (int t = 0; t < TRIES; t++) {
         fit f = {(high - low) / (first + step * (float)t), -low};
+        sums s = measured(in, &f);
         for (int again = 0; again < ROUNDS; again++) {
-            f = least_squares(x, w, f);
-            const float e = f.scale > 0.0f ? error_of(x, w, f) : INFINITY;
-            if (!(e < least))
-                continue;
-            least = e;
-            best = f;
+            least_squares(&f, in, &s);
+            s = measured(in, &f);
+            const mask better = (f.scale > 0.0f) & (s.error < least);
+            least = pick(better, s.error, least);
+            best->scale = pick(better, f.scale, best->scale);
+            best->min = pick(better, f.min, best->min);
         }
     }
-    return best;
 }
 
-/* The 6-bit numbers around what the fit asks for, the best of them. */
-static void choose(int *scale, int *min, fit want, float d, float dmin, const float *x,
-                   const float *w)
+/* The 6-bit numbers around what the fit asks for, the best of them; q: the codes for these. */
+INLINE void choose(fit *best, lanes *q, const fit *want, float d, float dmin, const lines *in)
 {
-    const float s0 = clamped(want.scale * inverse(d), SIXES);
-    const float m0 = clamped(want.min * inverse(dmin), SIXES);
-    float least = INFINITY;
-    *scale = (int)s0;
-    *min = (int)m0;
-    for (float s = fmaxf(s0 - 1, 0); s <= s0 + 1 && s <= SIXES; s++)
-        for (float m = fmaxf(m0 - 1, 0); m <= m0 + 1 && m <= SIXES; m++) {
-            const float e = error_of(x, w, (fit){d * s, dmin * m});
-            if (e < least) {
-                least = e;
-                *scale = (int)s;
-                *min = (int)m;
-            }
+    const lanes s0 = clamped(want->scale * inverse(d), SIXES);
+    const lanes m0 = clamped(want->min * inverse(dmin), SIXES);
+    lanes least = (lanes){0} + INFINITY;
+    *best = (fit){s0, m0};
+    for (float i = -1; i <= 1; i++)
+        for (float j = -1; j <= 1; j++) {
+            const lanes s = s0 + i, m = m0 + j;
+            const fit f = {s * d, m * dmin};
+            const lanes e = measured(in, &f).error;
+            const mask better = (s >= 0.0f) & (s <= SIXES) & (m >= 0.0f) & (m <= SIXES);
+            const mask taken = better & (e < least);
+            least = pick(taken, e, least);
+            best->scale = pick(taken, s, best->scale);
+            best->min = pick(taken, m, best->min);
         }
+    const fit f = {best->scale * d, best->min * dmin};
+    const lanes inv = inverses(f.scale);
+    for (int i = 0; i < GF_LINE; i++)
+        q[i] = codes(in->x[i], &f, inv);
 }
 
-static void put_q4_k(unsigned char *b, const float *x)
+/* Large numbers weigh more: they do in a product. */
+static void read_lines(lines *in, const float *x)
 {
-    float w[GF_SUPER], scale = 0, min = 0;
-    fit f[LINES];
-    for (int l = 0; l < LINES; l++) {
-        weigh(w + GF_LINE * l, x + GF_LINE * l);
-        f[l] = fit_line(x + GF_LINE * l, w + GF_LINE * l);
-        scale = fmaxf(scale, f[l].scale);
-        min = fmaxf(min, f[l].min);
+    in->sw = in->sx = (lanes){0};
+    for (int l = 0; l < LINES; l++, x += GF_LINE) {
+        float sum = 0;
+        for (int i = 0; i < GF_LINE; i++)
+            sum += x[i] * x[i];
+        const float rms = sqrtf(sum / GF_LINE);
+        for (int i = 0; i < GF_LINE; i++) {
+            in->x[i][l] = x[i];
+            in->w[i][l] = rms + fabsf(x[i]);
+        }
     }
+    for (int i = 0; i < GF_LINE; i++) {
+        in->sw += in->w[i];
+        in->sx += in->w[i] * in->x[i];
+    }
+}
+
+static float largest(const lanes *x) /* and at least 0 */
+{
+    float most = 0;
+    for (int l = 0; l < LINES; l++)
+        most = (*x)[l] > most ? (*x)[l] : most;
+    return most;
+}
+
+INLINE void q4_k_block(unsigned char *b, const float *x)
+{
+    lines in;
+    fit f;
+    lanes q[GF_LINE];
+    read_lines(&in, x);
+    fit_lines(&f, &in);
     memset(b, 0, (size_t)gf_dtype_size(GF_Q4_K));
-    put_half(b, gf_f32_to_f16(scale / SIXES));
-    put_half(b + 2, gf_f32_to_f16(min / SIXES));
-    const float d = half_at(b), dmin = half_at(b + 2);
+    put_half(b, gf_f32_to_f16(largest(&f.scale) / SIXES));
+    put_half(b + 2, gf_f32_to_f16(largest(&f.min) / SIXES));
+    fit six;
+    choose(&six, q, &f, half_at(b), half_at(b + 2), &in);
     for (int l = 0; l < LINES; l++) {
-        const float *in = x + GF_LINE * l;
-        int s, m;
-        choose(&s, &m, f[l], d, dmin, in, w + GF_LINE * l);
+        const int s = (int)six.scale[l], m = (int)six.min[l];
         unsigned char *sc = b + 4, *qs = b + 16 + l / 2 * 32;
         if (l < 4) {
             sc[l] |= (unsigned char)s;
@@ -192,10 +237,27 @@ static void put_q4_k(unsigned char *b, const float *x)
             sc[l - 4] |= (unsigned char)(s >> 4 << 6);
             sc[l] |= (unsigned char)(m >> 4 << 6);
         }
-        const float inv = inverse(d * (float)s), low = dmin * (float)m;
         for (int i = 0; i < GF_LINE; i++)
-            qs[i] |= (unsigned char)((int)clamped((in[i] + low) * inv, CODES) << l % 2 * 4);
+            qs[i] |= (unsigned char)((int)q[i][l] << l % 2 * 4);
     }
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void put_q4_k_avx2(unsigned char *b, const float *x)
+{
+    q4_k_block(b, x);
+}
+#endif
+
+static void put_q4_k(unsigned char *b, const float *x)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) {
+        put_q4_k_avx2(b, x);
+        return;
+    }
+#endif
+    q4_k_block(b, x);
 }
 
 /* ---- any ---------------------------------------------------------------------------- */
