@@ -145,12 +145,15 @@ gf_status gf_write_model(const gf_options *o, const gf_merge_adapter *adapter, i
     TRYG(gf_session_tokenizer(&s, false, err));
     TRYG(gf_session_template_text(&s, &text, err));
     job j = {.s = &s, .w = &w, .template = text, .terminal = isatty(STDERR_FILENO)};
+    gf_machine machine;
+    gf_machine_look(&machine);
     gf_merge_options opt = {.adapter = adapter,
                             .adapters = adapters,
                             .output = o->output ? o->output : o->output_dir,
                             .gguf = o->output != NULL,
                             .dtype = chosen_dtype(o->dtype),
                             .max_shard = o->max_shard_size,
+                            .threads = machine.cores,
                             .beside = save_tokenizer,
                             .progress = on_slice,
                             .ctx = &j};

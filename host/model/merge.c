@@ -1,6 +1,7 @@
 #include "model/merge.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,10 @@
 
 /* Weights in memory at a time (DESIGN, section 1: merge). */
 #define SLICE_BYTES ((int64_t)64 << 20)
+
+/* Rows that one thread rounds and measures: few, so that all threads get as much to do, and the
+ * same ones however many threads there are, so that sums over them are too. */
+#define PART_ROWS 16
 
 typedef struct {
     const gf_files *base;
@@ -41,6 +46,11 @@ static gf_status put_data(sink *to, const void *data, size_t size, gf_err *err)
 /* ---- one tensor ----------------------------------------------------------------------- */
 
 typedef struct {
+    gf_quality_row quality;
+    gf_quality_error error;
+} part;
+
+typedef struct {
     const gf_name *name;
     const gf_entry *from;
     gf_dtype dtype;    /* as it is written */
@@ -49,15 +59,16 @@ typedef struct {
     float add;         /* what the output's values are above Hugging Face's */
     int64_t head_rows; /* of a head whose rows are permuted in the output; 0: they are not */
     gf_merge_delta delta;
-    gf_quality_row quality;
-    gf_quality_error error;
+    part whole;         /* of the tensor */
+    part *part;         /* of a slice */
+    int threads;        /* that round a slice */
     int64_t slice;      /* rows at a time */
     unsigned char *raw; /* [slice,k] as in the base */
     float *base, *w;    /* [slice,k]; the same if nothing is added */
     unsigned char *out; /* [slice,k] as written */
     unsigned char *put; /* the same with rows permuted */
     void *scratch;      /* of delta */
-    float *row;         /* [3,k]; of a vector [3,slice] */
+    float *row;         /* [threads,3,k]; of a vector [3,slice] */
 } work;
 
 /* Vectors of a GGUF are f32, as many rows of one number. */
@@ -76,9 +87,11 @@ static gf_status take_buffers(const merge *m, work *t)
     t->out = gf_alloc(n, wide, m->err);
     t->put = gf_alloc(t->head_rows > 0 ? n : 0, wide, m->err);
     t->scratch = gf_alloc(n, (size_t)gf_merge_delta_row(&t->delta), m->err);
-    t->row = gf_alloc(3 * (t->name->rank < 2 ? n : 1), wide, m->err);
-    return t->raw && t->w && t->base && t->out && t->put && t->scratch && t->row ? GF_OK
-                                                                                 : GF_ENOMEM;
+    t->row = gf_alloc(3 * (t->name->rank < 2 ? n : (size_t)t->threads), wide, m->err);
+    t->part = gf_alloc((n + PART_ROWS - 1) / PART_ROWS, sizeof *t->part, m->err);
+    const bool all =
+        t->raw && t->w && t->base && t->out && t->put && t->scratch && t->row && t->part;
+    return all ? GF_OK : GF_ENOMEM;
 }
 
 static gf_status start_work(const merge *m, work *t, const gf_name *name)
@@ -93,8 +106,9 @@ static gf_status start_work(const merge *m, work *t, const gf_name *name)
         t->head_rows = t->rows / out_heads;
     TRY(gf_merge_delta_start(&t->delta, &m->sources, name, m->err));
     t->add = m->opt->gguf ? name->gguf_add : 0;
-    t->quality.layer = name->layer;
-    t->quality.dtype = t->dtype;
+    t->whole.quality.layer = name->layer;
+    t->whole.quality.dtype = t->dtype;
+    t->threads = m->opt->threads < 1 ? 1 : m->opt->threads;
     /* raw, w, base, out, put: no more than 4 bytes each for an element */
     const int64_t per_row = 20 * t->k + gf_merge_delta_row(&t->delta);
     t->slice = (SLICE_BYTES - gf_merge_delta_held(&t->delta)) / per_row;
@@ -115,6 +129,65 @@ static void end_work(work *t)
     free(t->put);
     free(t->scratch);
     free(t->row);
+    free(t->part);
+}
+
+typedef struct {
+    work *t;
+    int64_t rows, k; /* of the slice; a vector is one row */
+    int thread, threads;
+} share;
+
+/* The parts of one thread. */
+static void *round_share(void *arg)
+{
+    const share *s = arg;
+    work *t = s->t;
+    const bool adds = t->delta.count > 0;
+    const int64_t size = gf_row_bytes(t->dtype, s->k);
+    for (int64_t i = s->thread; i * PART_ROWS < s->rows; i += s->threads) {
+        const int64_t first = i * PART_ROWS, left = s->rows - first;
+        const int64_t rows = left < PART_ROWS ? left : PART_ROWS;
+        const float *w = t->w + first * s->k;
+        unsigned char *out = t->out + first * size;
+        part *p = &t->part[i];
+        *p = (part){0};
+        gf_from_f32(t->dtype, out, w, rows * s->k);
+        gf_quality_measure(&p->error, &p->quality, t->dtype, out, w,
+                           adds ? t->base + first * s->k : NULL, rows, s->k,
+                           t->row + 3 * s->k * s->thread);
+    }
+    return NULL;
+}
+
+/* w -> out, and how well. */
+static gf_status round_slice(const merge *m, work *t, int64_t rows, int64_t k)
+{
+    const int64_t parts = (rows + PART_ROWS - 1) / PART_ROWS;
+    const int threads = t->threads < parts ? t->threads : (int)parts;
+    share *list = gf_alloc((size_t)threads, sizeof *list, m->err);
+    pthread_t *id = gf_alloc((size_t)threads, sizeof *id, m->err);
+    const gf_status st = list && id ? GF_OK : GF_ENOMEM;
+    int started = 1; /* this one */
+    for (int i = 0; st == GF_OK && i < threads; i++)
+        list[i] = (share){t, rows, k, i, threads};
+    while (st == GF_OK && started < threads &&
+           pthread_create(&id[started], NULL, round_share, &list[started]) == 0)
+        started++;
+    if (st == GF_OK)
+        round_share(&list[0]);
+    for (int i = started; st == GF_OK && i < threads; i++) /* there are no more threads to have */
+        round_share(&list[i]);
+    for (int i = 1; i < started; i++)
+        pthread_join(id[i], NULL);
+    for (int64_t i = 0; st == GF_OK && i < parts; i++) {
+        gf_quality_sum(&t->whole.quality, &t->part[i].quality);
+        t->whole.error.error += t->part[i].error.error;
+        t->whole.error.size += t->part[i].error.size;
+    }
+    free(list);
+    free(id);
+    return st;
 }
 
 /* What would become infinite, or is not a number, must not go into a model unnoticed. */
@@ -166,11 +239,8 @@ static gf_status write_slice(const merge *m, work *t, int64_t first, int64_t row
     for (int64_t i = 0; t->add != 0 && i < count; i++)
         t->w[i] += t->add;
     TRY(check_range(m, t, count));
-    gf_from_f32(t->dtype, t->out, t->w, count);
     const bool vector = t->name->rank < 2; /* rows of one number: measured as one row */
-    gf_quality_measure(&t->error, &t->quality, t->dtype, t->out, t->w,
-                       t->delta.count > 0 ? t->base : NULL, vector ? 1 : rows,
-                       vector ? count : t->k, t->row);
+    TRY(round_slice(m, t, vector ? 1 : rows, vector ? count : t->k));
     return put_data(to, permuted(t, t->out, rows), size, m->err);
 }
 
@@ -183,13 +253,15 @@ static gf_status count_tensor(merge *m, work *t)
         snprintf(r->fallback, sizeof r->fallback, "%s", t->name->gguf);
         r->fallback_dtype = t->dtype;
     }
-    if (t->error.error > 0)
-        r->weight_error = fmax(r->weight_error, sqrt(t->error.error / t->error.size));
+    const gf_quality_error *e = &t->whole.error;
+    gf_quality_row *row = &t->whole.quality;
+    if (e->error > 0)
+        r->weight_error = fmax(r->weight_error, sqrt(e->error / e->size));
     if (t->delta.count == 0 || t->name->rank != 2)
         return GF_OK;
-    snprintf(t->quality.name, sizeof t->quality.name, "%.*s",
-             (int)(strlen(t->name->name) - strlen(".weight")), t->name->name);
-    return gf_quality_add(&r->quality, &t->quality, m->err);
+    snprintf(row->name, sizeof row->name, "%.*s", (int)(strlen(t->name->name) - strlen(".weight")),
+             t->name->name);
+    return gf_quality_add(&r->quality, row, m->err);
 }
 
 static gf_status report(const merge *m)

@@ -18,6 +18,7 @@ typedef struct {
     const gf_gguf_keys *tokenizer;
     gf_dtype dtype; /* of the weights written; GF_DTYPES: the base's (f16 for a quantised GGUF) */
     int64_t max_shard; /* bytes of weights in one file of a folder; 0: 5 GB */
+    int threads;       /* that round weights, 0: one; the bits are the same for any number */
     /* Called when the folder is there and before the long work; what it writes there is removed
      * with the rest if anything fails. May be NULL. */
     gf_status (*beside)(void *ctx, const char *dir, gf_err *err);

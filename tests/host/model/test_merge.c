@@ -281,6 +281,45 @@ Test(merge, four_bits)
     finish(&m);
 }
 
+/* The file's bytes and every number of the report. */
+Test(merge, any_number_of_threads)
+{
+    static const int threads[] = {0, 1, 3, 64};
+    char *first = NULL;
+    size_t size = 0;
+    gf_merge_result one;
+    made_case m =
+        start(llama, (made_options){.dtype = GF_BF16}, (adapter_options){.dtype = GF_F32});
+    free(m.output);
+    m.output = made_path(m.dir, "output.gguf");
+    for (int i = 0; i < 4; i++) {
+        gf_merge_result r;
+        OK(run_with(&m, (gf_merge_options){.gguf = true, .dtype = GF_Q4_0, .threads = threads[i]},
+                    &r, err));
+        if (i == 0) {
+            one = r;
+            OK(gf_file_read(m.output, &first, &size, err));
+            continue;
+        }
+        char *bytes = NULL;
+        size_t count = 0;
+        OK(gf_file_read(m.output, &bytes, &count, err));
+        cr_expect(count == size && memcmp(bytes, first, size) == 0, "%d threads", threads[i]);
+        cr_expect(r.weight_error == one.weight_error && r.quality.count == one.quality.count);
+        for (int j = 0; j < r.quality.count; j++) {
+            const gf_quality_row *a = &r.quality.row[j], *b = &one.quality.row[j];
+            cr_expect(a->elements == b->elements && a->delta == b->delta &&
+                          a->rounding == b->rounding && a->kept == b->kept,
+                      "%s, %d threads", a->name, threads[i]);
+        }
+        gf_quality_free(&r.quality);
+        free(bytes);
+    }
+    gf_quality_free(&one.quality);
+    free(first);
+    finish(&m);
+}
+
 /* Twice the same with weights that add up to 1.5. */
 Test(merge, several_adapters_with_weights)
 {
