@@ -176,8 +176,8 @@ gf_status gf_export_weight_name(char out[64], const gf_export *x, int i, gf_err 
     if ((lo->id == GF_EMBED || lo->id == GF_HEAD) && x->base && x->base->tied)
         return gf_fail(err, GF_EMISSING,
                        "LoRA on %s: the model's output head is its embedding, which such a file "
-                       "cannot adapt for one of the two alone; merge it instead",
-                       lo->id == GF_EMBED ? "embed_tokens" : "lm_head");
+                       "cannot adapt for one of the two alone",
+                       gf_module_name(module, lo->layer, lo->id));
     snprintf(name, sizeof name, "%s.weight", gf_module_name(module, lo->layer, lo->id));
     if (!gf_names_to_gguf(out, x->base, name))
         return gf_fail(err, GF_EMISSING, "%s has no name in a GGUF, so no adapter there", name);

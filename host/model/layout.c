@@ -375,6 +375,8 @@ static void take_row(gf_model *m)
     const int64_t N = m->row.room;
     gf_row *r = &m->row;
     r->ids = take_act(m, "ids", GF_I32, N, 0);
+    if (m->opt.use == GF_USE_TRAIN && m->lowest < 0)
+        r->learned = take_act(m, "learned ids", GF_I32, N, 0);
     for (int i = 0; i < m->cfg->ropes; i++) {
         r->cos[i] = take_act(m, "cos", GF_F32, N, m->cfg->rope[i].rotary / 2);
         r->sin[i] = take_act(m, "sin", GF_F32, N, m->cfg->rope[i].rotary / 2);

@@ -194,12 +194,12 @@ static gf_status embed_bwd(gf_model *m, gf_tensor dx)
 {
     const int64_t N = m->row.n;
     if (gf_is(m->dembed))
-        return gf_embed_bwd(m->be, m->dembed, dx, gf_rows(m->row.ids, 0, N), embed_scale(m),
+        return gf_embed_bwd(m->be, m->dembed, dx, gf_rows(m->row.learned, 0, N), embed_scale(m),
                             &m->fixed);
     const int64_t r = m->embed_lora.a.dim[0];
     const gf_linear lin = embed_lora(m);
     const gf_tensor p = gf_model_scratch(m, "P of the embedding", GF_F32, N, m->row.room, r, r);
-    return gf_embed_lora_bwd(m->be, p, dx, gf_rows(m->embed_s, 0, N), gf_rows(m->row.ids, 0, N),
+    return gf_embed_lora_bwd(m->be, p, dx, gf_rows(m->embed_s, 0, N), gf_rows(m->row.learned, 0, N),
                              &lin, &m->row.spans, &m->fixed);
 }
 
@@ -370,14 +370,15 @@ static gf_status open_host(gf_model *m, gf_err *err)
     gf_row *r = &m->row;
     gf_model_host *h = &m->host;
     if (!m->be->cuda) {
-        r->host = (gf_row_host){.ids = r->ids.data, .index = r->index.data, .label = r->label.data};
+        r->host =
+            (gf_row_host){r->ids.data, r->learned.data, r->index.data, r->label.data, {0}, {0}};
         for (int i = 0; i < m->cfg->ropes; i++) {
             r->host.cos[i] = r->cos[i].data;
             r->host.sin[i] = r->sin[i].data;
         }
         *h = (gf_model_host){.nll = m->nll.data, .best = m->best.data, .logits = m->logits.data};
     } else {
-        float *at = h->memory = gf_alloc((size_t)(N * (5 + 2 * C) + V), sizeof *at, err);
+        float *at = h->memory = gf_alloc((size_t)(N * (6 + 2 * C) + V), sizeof *at, err);
         if (!at)
             return GF_ENOMEM;
         for (int i = 0; i < m->cfg->ropes; i++) {
@@ -388,7 +389,8 @@ static gf_status open_host(gf_model *m, gf_err *err)
         h->nll = at;
         h->logits = h->nll + N;
         r->host.ids = (int32_t *)(h->logits + V);
-        r->host.index = r->host.ids + N;
+        r->host.learned = r->host.ids + N;
+        r->host.index = r->host.learned + N;
         r->host.label = r->host.index + N;
         h->best = r->host.label + N;
     }

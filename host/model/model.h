@@ -12,7 +12,7 @@
 
 /* What the host fills; gf_model_run uploads it. On a CPU these are the tensors themselves. */
 typedef struct {
-    int32_t *ids, *index, *label;
+    int32_t *ids, *learned, *index, *label;
     float *cos[GF_ROPES], *sin[GF_ROPES];
 } gf_row_host;
 
@@ -23,7 +23,8 @@ typedef struct {
     gf_spans spans; /* what the ops get; span points to `span` */
     gf_span *span;  /* [max_spans], on the host */
     gf_row_host host;
-    gf_tensor ids;                          /* [room] i32 */
+    gf_tensor ids;     /* [room] i32 */
+    gf_tensor learned; /* ids, but -1 for padding, whose embedding nothing trains; or none */
     gf_tensor cos[GF_ROPES], sin[GF_ROPES]; /* [room, C] f32 of each RoPE */
     gf_tensor index;                        /* [room] i32: rows of x that predict a label */
     gf_tensor label;                        /* [room] i32: what they predict */

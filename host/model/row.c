@@ -77,6 +77,14 @@ void gf_row_ask(gf_model *m)
     r->host.label[r->predicted++] = 0; /* nobody asks for this loss */
 }
 
+/* The padding token's embedding stays as it is, as torch.nn.Embedding's padding_idx has it: in some
+ * models it is zero, and what a norm makes of the gradient of a zero is beyond all measure. */
+static void learn(gf_row *r, int32_t padding)
+{
+    for (int64_t i = 0; i < r->n; i++)
+        r->host.learned[i] = r->host.ids[i] == padding ? -1 : r->host.ids[i];
+}
+
 /* Filler up to the row's bucket: -1 and 0, what the ops know it by. */
 static void pad(gf_row *r, const gf_config *c)
 {
@@ -118,6 +126,10 @@ gf_status gf_row_ready(gf_model *m)
         return GF_OK;
     pad(r, m->cfg);
     TRY(gf_upload(be, gf_rows(r->ids, 0, r->n), r->host.ids));
+    if (gf_is(r->learned)) {
+        learn(r, m->cfg->pad);
+        TRY(gf_upload(be, gf_rows(r->learned, 0, r->n), r->host.learned));
+    }
     for (int i = 0; i < m->cfg->ropes; i++) {
         TRY(gf_upload(be, gf_rows(r->cos[i], 0, r->n), r->host.cos[i]));
         TRY(gf_upload(be, gf_rows(r->sin[i], 0, r->n), r->host.sin[i]));

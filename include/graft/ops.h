@@ -178,7 +178,7 @@ GF_OP(embed_lora_fwd, gf_tensor x, gf_tensor s, gf_tensor ids, const gf_linear *
 
 /*   dB += dx^T S: chunks and rounding as group_linear_bwd's dB
  *   dA[:,ids[t]] += scale * B^T dx[t]: each token's share is rounded by itself
- *   p [N,r] f32 scratch   dx [N,D] f32   s, ids as the forward had them */
+ *   p [N,r] f32 scratch   dx [N,D] f32   s as the forward had it   ids: -1 adds nothing to dA */
 GF_OP(embed_lora_bwd, gf_tensor p, gf_tensor dx, gf_tensor s, gf_tensor ids, const gf_linear *lin,
       const gf_spans *row, gf_fixed *fixed);
 

@@ -96,11 +96,13 @@ def write_keys(w, family, c):
     write_rope(w, family, c)
 
 
-def write(path, family, model, kind):
+def write(path, family, model, kind, tokenizer=None):
     """Writes the model with matrices of that quantisation, everything else in f32. Returns the numbers that
-    the file holds, by Hugging Face's names and in its order."""
+    the file holds, by Hugging Face's names and in its order. llama.cpp wants a tokenizer, if only no_vocab."""
     c, held = model.config, {}
     w = gguf.GGUFWriter(path, arch_of(family))
+    if tokenizer:
+        w.add_tokenizer_model(tokenizer)
     write_keys(w, family, c)
     heads = {"q_proj": c.num_attention_heads, "k_proj": c.num_key_value_heads}
     for name, p in model.named_parameters():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What graft writes, loaded by PEFT and transformers: adapters, merged models, tokenizers.
 
-    python3 peft_check.py build/bin/graft [MODEL.gguf]
+    python3 peft_check.py build/bin/graft [MODEL.gguf] [FAMILY ...]
 
 Needs torch, transformers and peft; not part of the test run. Random models of every family are
 trained for some steps with different adapters; the adapter is loaded with PeftModel.from_pretrained
@@ -23,8 +23,9 @@ import torch
 import transformers
 from peft import PeftModel, get_peft_model_state_dict
 from safetensors.torch import load_file
-from transformers import (AutoModelForCausalLM, AutoTokenizer, LlamaConfig, MistralConfig,
-                          Qwen2Config, Qwen3Config)
+from transformers import (AutoModelForCausalLM, AutoTokenizer, Gemma2Config, Gemma3TextConfig,
+                          GemmaConfig, GraniteConfig, LlamaConfig, MistralConfig, Olmo2Config,
+                          Phi3Config, Qwen2Config, Qwen3Config, SmolLM3Config)
 
 # f32 sums in another order: of a token's loss.
 LOSS_MAX = 1e-4
@@ -34,13 +35,27 @@ SIZES = dict(vocab_size=211, hidden_size=128, intermediate_size=208, num_hidden_
              initializer_range=0.1, bos_token_id=1, eos_token_id=2, pad_token_id=0)
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 64, "rope_theta": 500000.0}
+GRANITE = dict(embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.5,
+               logits_scaling=2.0)
 FAMILIES = {
     "llama": lambda: LlamaConfig(**SIZES, attention_bias=True, mlp_bias=True),
     "llama3-tied": lambda: LlamaConfig(**SIZES, tie_word_embeddings=True, rope_parameters=LLAMA3),
     "mistral": lambda: MistralConfig(**SIZES, sliding_window=16),
     "qwen2": lambda: Qwen2Config(**SIZES),
     "qwen3": lambda: Qwen3Config(**SIZES, head_dim=32),
+    "gemma": lambda: GemmaConfig(**SIZES, head_dim=32),
+    "gemma2": lambda: Gemma2Config(**SIZES, head_dim=32, query_pre_attn_scalar=24, sliding_window=16),
+    "gemma3": lambda: Gemma3TextConfig(**SIZES, head_dim=32, query_pre_attn_scalar=24, sliding_window=16,
+                                       layer_types=["sliding_attention", "full_attention", "sliding_attention"]),
+    "gemma-untied": lambda: GemmaConfig(**SIZES, head_dim=32, tie_word_embeddings=False),
+    "phi3": lambda: Phi3Config(**SIZES, sliding_window=16),
+    "smollm3": lambda: SmolLM3Config(**SIZES),
+    "smollm3-untied": lambda: SmolLM3Config(**SIZES, tie_word_embeddings=False),
+    "granite": lambda: GraniteConfig(**SIZES, **GRANITE),
+    "granite-tied": lambda: GraniteConfig(**SIZES, **GRANITE, tie_word_embeddings=True),
+    "olmo2": lambda: Olmo2Config(**SIZES),
 }
+FUSED = {"v_proj": "o_proj", "q_proj": "qkv_proj", "up_proj": "gate_up_proj"}  # Phi-3's
 ADAPTERS = [
     "--lora-r 8",
     "--lora-r 16 --lora-alpha 8 --use-rslora --target-modules q_proj,v_proj",
@@ -53,6 +68,8 @@ ADAPTERS = [
     "--lora-r 4 --init-lora-weights pissa --use-dora",
     "--lora-r 4 --target-modules q_proj,embed_tokens,lm_head --rank-pattern {\"lm_head\":8}",
     "--lora-r 4 --target-modules q_proj --modules-to-save embed_tokens,lm_head",
+    "--lora-r 4 --target-modules embed_tokens,v_proj --use-rslora",
+    "--lora-r 4 --target-modules lm_head,v_proj --lora-alpha 3",
     "--lora-r 4 --rank-pattern {\"q_proj\":6} --alpha-pattern {\"layers.1.mlp.up_proj\":3}",
 ]
 CHAT = [
@@ -138,7 +155,7 @@ def round_trip(model, base, tokens, options, what):
               "--learning-rate", 0.01, *options)
         graft("eval", "--model", model, "--adapter", out, "--data", tokens, "--per-example", each)
         adapted = compare(load_adapter(load_base(base), out), examples, each, f"{what}: adapter")
-        if "lm_head" in " ".join(options) and load_base(base).config.tie_word_embeddings:
+        if ("lm_head" in "".join(options) or "embed" in "".join(options)) and load_base(base).config.tie_word_embeddings:
             print(f"{what}: adapter {adapted:.2g}")  # merging is refused: one tensor is both
             return
         graft("merge", "--model", model, "--adapter", out, "--output-dir", merged, "--dtype", "f32")
@@ -178,7 +195,9 @@ def random_tokens(path, vocab):
 def check_families(scratch):
     tokens = f"{scratch}/tokens.jsonl"
     random_tokens(tokens, SIZES["vocab_size"])
-    for name, config in FAMILIES.items():
+    asked = [name for name in sys.argv[2:] if name in FAMILIES]
+    for name in asked or FAMILIES:
+        config = FAMILIES[name]
         torch.manual_seed(1)
         base = f"{scratch}/{name}"
         model = AutoModelForCausalLM.from_config(config())
@@ -186,10 +205,14 @@ def check_families(scratch):
             for key, value in model.named_parameters():
                 if key.endswith(".bias"):
                     value.normal_(0, 0.1)
+                elif "norm" in key:
+                    value.add_(0.1 * torch.randn_like(value))
         model.to(torch.bfloat16).save_pretrained(base)
         for options in ADAPTERS:
             if "--modules-to-save" in options and model.config.tie_word_embeddings:
                 continue  # refused: one tensor is both
+            for old, new in FUSED.items() if name == "phi3" else ():
+                options = options.replace(old, new)
             round_trip(base, base, tokens, options.split(), f"{name} {options}")
 
 
@@ -219,6 +242,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         check_families(folder)
         for gguf in sys.argv[2:]:
-            check_gguf(gguf, folder)
+            if gguf not in FAMILIES:
+                check_gguf(gguf, folder)
     print("all equal" if not failures else f"{failures} failed")
     sys.exit(failures > 0)

@@ -79,12 +79,15 @@ static void check_gguf(const opened *o, const char *path, const double *factor, 
         const gf_entry *a = gf_source_find(&g.source, name);
         snprintf(name, sizeof name, "%s.lora_b", weight);
         const gf_entry *b = gf_source_find(&g.source, name);
-        cr_assert(a && b && a->dim[0] == lo->r && a->dim[1] == lo->k && b->dim[0] == lo->n &&
-                      b->dim[1] == lo->r,
+        const int outer = gf_export_is_embedding(&o->x, i); /* its A is transposed */
+        cr_assert(a && b && a->dim[outer] == lo->r && a->dim[!outer] == lo->k &&
+                      b->dim[0] == lo->n && b->dim[1] == lo->r,
                   "%s", name);
         float *got[2] = {values(&g.source, a), values(&g.source, b)};
         float *want[2] = {values(&o->file.source, o->file.entry[lo->a]),
                           values(&o->file.source, o->file.entry[lo->b])};
+        if (outer)
+            OK(gf_export_transpose(&want[0], lo->r, lo->k, err));
         cr_expect(memcmp(got[0], want[0], (size_t)(lo->r * lo->k) * 4) == 0, "%s", a->name);
         const bool moved = permuted && (lo->id == GF_Q || lo->id == GF_K);
         for (int64_t row = 0; row < lo->n; row++)
@@ -130,7 +133,8 @@ Test(export, a_gguf_adapter_has_names_scale_and_order_of_the_base)
     } cases[] = {{"llama-gqa", "llama", true},
                  {"mistral-window", "llama", true},
                  {"qwen2-bias", "qwen2", false},
-                 {"qwen3-qknorm", "qwen3", false}};
+                 {"qwen3-qknorm", "qwen3", false},
+                 {"llama-outer", "llama", false}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         opened o;
         gf_export_note note;
@@ -174,6 +178,19 @@ Test(export, scales_that_differ_are_multiplied_into_b)
     expect_keys(path, "llama", 1);
     check_gguf(&o, path, factor, true);
     free(factor);
+    close_case(&o);
+}
+
+Test(export, one_tensor_is_not_adapted_as_the_embedding_alone)
+{
+    opened o;
+    gf_export_note note;
+    gf_err why = {0};
+    const char *path = scratch_path("a.gguf");
+    open_case(&o, "llama-outer");
+    o.base.tied = true;
+    cr_expect_eq(gf_export_gguf(&o.x, path, GF_F32, &note, &why), GF_EMISSING);
+    cr_expect(strstr(why.text, "one of the two alone") && access(path, F_OK) != 0, "%s", why.text);
     close_case(&o);
 }
 
