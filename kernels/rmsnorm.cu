@@ -151,7 +151,6 @@ FORWARD(rmsnorm_fwd_f32, forward, float *, float *)
 FORWARD(rmsnorm_fwd_bf16, forward, bf16 *, bf16 *)
 FORWARD(rmsnorm_fwd_bf16_f32, forward, bf16 *, float *)
 FORWARD(rmsnorm_fwd_f32_bf16, forward, float *, bf16 *)
-FORWARD(rmsnorm_fwd_mixed, forward_long, either, either)
 
 /* ---- backward ---------------------------------------------------------------------------------
  */

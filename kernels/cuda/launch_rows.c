@@ -101,11 +101,10 @@ gf_status gf_cuda_rmsnorm_fwd(gf_backend *be, gf_tensor y, gf_tensor rstd, gf_te
                               gf_tensor residual, gf_tensor w, float eps, float offset)
 {
     const gf_tensor typed[] = {y, x}, all[] = {y, x, residual, w};
-    const char *name = all_are(GF_F32, 2, typed)                 ? "rmsnorm_fwd_f32"
-                       : all_are(GF_BF16, 2, typed)              ? "rmsnorm_fwd_bf16"
-                       : y.dtype == GF_BF16 && x.dtype == GF_F32 ? "rmsnorm_fwd_bf16_f32"
-                       : y.dtype == GF_F32 && x.dtype == GF_BF16 ? "rmsnorm_fwd_f32_bf16"
-                                                                 : "rmsnorm_fwd_mixed";
+    const char *name = all_are(GF_F32, 2, typed)    ? "rmsnorm_fwd_f32"
+                       : all_are(GF_BF16, 2, typed) ? "rmsnorm_fwd_bf16"
+                       : y.dtype == GF_BF16         ? "rmsnorm_fwd_bf16_f32"
+                                                    : "rmsnorm_fwd_f32_bf16";
     unsigned heads = heads_of(x), rows = (unsigned)x.dim[0] * heads;
     int width = (int)x.dim[x.rank - 1];
     float inverse = 1.0f / (float)width;

@@ -49,12 +49,12 @@ static void norms(gf_dtype run, int64_t width, int64_t gap)
     const gf_tensor x = make(GF_F32, N, width, 0, 0), y = make(run, N, width, 0, gap);
     const gf_tensor dx = make(GF_F32, N, width, 0, 0), half = make(GF_BF16, N, width, 0, gap);
     const gf_tensor w = vector(GF_F32, width), r = vector(GF_F32, N);
-    const gf_tensor rounded = run == GF_BF16 ? half : gf_none;
+    const gf_tensor rounded = run == GF_BF16 ? half : gf_none, act = run == GF_BF16 ? half : dx;
     DEVICE_OK(&be, gf_rmsnorm_fwd(&be, y, r, x, gf_none, w, 1e-5f, 0.0f));
     DEVICE_OK(&be, gf_rmsnorm_fwd(&be, y, r, y, gf_none, w, 1e-5f, 1.0f));
     DEVICE_OK(&be, gf_rmsnorm_fwd(&be, x, r, y, gf_none, w, 1e-5f, 0.0f));
     DEVICE_OK(&be, gf_rmsnorm_fwd(&be, dx, r, y, dx, w, 1e-5f, 0.0f));
-    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, rounded, gf_none, gf_none, dx, gf_none, y, w, r, 0.0f));
+    DEVICE_OK(&be, gf_rmsnorm_bwd(&be, act, gf_none, gf_none, dx, gf_none, y, w, r, 0.0f));
     DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, rounded, gf_none, y, dx, x, w, r, 0.0f));
     DEVICE_OK(&be, gf_rmsnorm_bwd(&be, y, gf_none, gf_none, y, gf_none, y, w, r, 1.0f));
     DEVICE_OK(&be, gf_rmsnorm_bwd(&be, dx, gf_none, gf_none, dx, gf_none, y, w, r, 1.0f));
@@ -259,10 +259,9 @@ static void adapters(gf_dtype run, gf_dtype dx_type, int count, int64_t r, float
         &be, /* without dx, dB has a pass over dy of its own */
         gf_group_linear_bwd(&be, gf_none, p_scratch, dy, x, s, &group, &row.row, drop, &fixed));
     group.norm = make(GF_F32, 2, n * count, 0, 0);
-    for (int i = 0; i < count; i++) {
-        group.lin[i].magnitude = vector(GF_F32, n);
-        group.lin[i].dmagnitude = vector(GF_I64, n);
-    }
+    gf_linear *dora = &group.lin[count - 1]; /* of two layers one has none */
+    dora->magnitude = vector(GF_F32, n);
+    dora->dmagnitude = vector(GF_I64, n);
     const gf_tensor z = make(run, tokens, n * count, 0, 0),
                     dz = make(run, tokens, n * count, 0, 64);
     DEVICE_OK(&be, gf_dora_norms(&be, &group));
