@@ -125,8 +125,8 @@ def make(name, out):
 
     ids = torch.randint(3, V, (2, T))
     ids[:, 0] = 1
-    if "embed_tokens" in lora.target_modules:
-        ids[:, 5] = config.pad_token_id  # whose column of A has no gradient
+    if "embed_tokens" in [*lora.target_modules, *(lora.modules_to_save or [])]:
+        ids[:, 5] = config.pad_token_id  # whose column of A, or row, has no gradient
     labels = ids.clone()
     labels[0, :7] = -100
     labels[1, :3] = -100
