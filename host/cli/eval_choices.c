@@ -128,7 +128,8 @@ static gf_status put_question(gf_buf *b, const gf_choices *c, int64_t i, const g
     TRY(gf_buf_printf(b, err, "{\"index\":%lld,\"line\":%lld,\"answer\":%d", (long long)i,
                       (long long)q->line, q->answer));
     for (int way = 0; way < WAYS; way++)
-        TRY(gf_buf_printf(b, err, ",\"%s\":%d", names[way], choose(c, q, tuned->nll, way)));
+        TRY(gf_buf_printf(b, err, ",\"picked%s\":%d", names[way] + 3, /* 3: past "acc" */
+                          choose(c, q, tuned->nll, way)));
     TRY(put_list(b, "nll", tuned->nll, q, err));
     if (base)
         TRY(put_list(b, "base_nll", base->nll, q, err));

@@ -304,6 +304,16 @@ static gf_status check_required(const gf_options *o, gf_err *err)
 }
 
 /* Of two options of one group at most one may be given; of a group that is needed, one must. */
+static gf_status check_sampling(const gf_options *o, gf_err *err)
+{
+    const bool draws = (o->given.top_k && o->top_k > 0) || (o->given.top_p && o->top_p < 1);
+    if (draws && o->temperature == 0)
+        return gf_fail(err, GF_EARG,
+                       "--top-k and --top-p do nothing at --temperature 0, which always takes the "
+                       "likeliest token: give a --temperature too, for instance 0.7");
+    return GF_OK;
+}
+
 static gf_status check_groups(const gf_options *o, gf_err *err)
 {
     static const struct {
@@ -428,5 +438,6 @@ gf_status gf_options_parse(gf_options *o, int argc, char *const argv[], gf_err *
     TRY(check_ranks(o, err));
     TRY(check_batch(o, err));
     TRY(check_required(o, err));
-    return check_groups(o, err);
+    TRY(check_groups(o, err));
+    return check_sampling(o, err);
 }

@@ -35,6 +35,7 @@ Test(bad_options, options)
         {TRAIN "--load-best-model-at-end", {"--eval-data", "--load-best-model-at-end"}},
         {TRAIN "--early-stopping-threshold 0.1", {"--early-stopping-patience"}},
         {TRAIN "--eval-steps 2", {"--eval-data", "--eval-steps"}},
+        {"generate --model model --prompt a --top-k 5", {"--top-k", "--temperature"}},
         {TRAIN "--sample-tokens 9", {"--sample-tokens", "--sample-prompts"}},
         {TRAIN "--optim lion --adam-epsilon 1e-6", {"--adam-epsilon", "lion"}},
         {TRAIN "--lr-scheduler-type constant --warmup-steps 2", {"constant_with_warmup"}},
