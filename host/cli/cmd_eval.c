@@ -76,9 +76,12 @@ static gf_status check(const gf_options *o, gf_err *err)
         return gf_fail(err, GF_EARG, "--compare needs --adapter: the base is compared with it");
     if (o->choices && o->given.train_on)
         return gf_fail(err, GF_EARG, "--train-on is of --data, not of --choices");
-    if (o->choices && (o->given.data_format || o->given.alpaca_prompt))
-        return gf_fail(err, GF_EARG, "%s is of --data, not of --choices",
-                       o->given.data_format ? "--data-format" : "--alpaca-prompt");
+    if (o->choices && o->given.alpaca_prompt)
+        return gf_fail(err, GF_EARG, "--alpaca-prompt is of --data, not of --choices");
+    if (o->choices && o->data_format != GF_DATA_AUTO && o->data_format != GF_DATA_TEXT)
+        return gf_fail(err, GF_EARG,
+                       "--choices are asked through the chat template, or plainly with "
+                       "--data-format text");
     return GF_OK;
 }
 
