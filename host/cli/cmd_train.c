@@ -170,10 +170,11 @@ static void report_start(const run *r)
     const gf_loader *ld = &r->t.loader;
     int64_t tokens, trained;
     gf_dataset_tokens(&r->data, &tokens, &trained);
-    fprintf(stderr, "graft: %s: %lld examples, %s tokens, %s trained; %lld step%s of %lld\n",
-            r->o->data.item[0], (long long)r->data.count, gf_number_count(tokens).text,
-            gf_number_count(trained).text, (long long)r->t.opt.schedule.total,
-            r->t.opt.schedule.total == 1 ? "" : "s", (long long)ld->batch);
+    fprintf(stderr, "graft: %s: %lld example%s, %s tokens, %s trained; %lld step%s of %lld\n",
+            r->o->data.item[0], (long long)r->data.count, r->data.count == 1 ? "" : "s",
+            gf_number_count(tokens).text, gf_number_count(trained).text,
+            (long long)r->t.opt.schedule.total, r->t.opt.schedule.total == 1 ? "" : "s",
+            (long long)ld->batch);
     if (r->data.weighted)
         fprintf(stderr, "graft: --data-weights %s: %lld examples an epoch\n", r->o->data_weights,
                 (long long)gf_dataset_epoch(&r->data));

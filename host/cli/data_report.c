@@ -148,7 +148,10 @@ static gf_status histogram(const gf_data_report *r, int columns, gf_buf *out, gf
     const int room = columns - BEFORE - 1 < WIDEST ? columns - BEFORE - 1 : WIDEST;
     for (int i = 0; i < r->buckets; i++)
         most = r->bucket[i] > most ? r->bucket[i] : most;
-    for (int i = 0; i < r->buckets; i++) {
+    int first = 0; /* nothing is shorter than the shortest example */
+    while (first < r->buckets && r->bucket[first] == 0)
+        first++;
+    for (int i = first; i < r->buckets; i++) {
         char range[48]; /* two numbers */
         const int64_t from = i * r->width + 1;
         if (r->width > 1)
