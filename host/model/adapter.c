@@ -54,6 +54,11 @@ static gf_status check_targets(const gf_peft_config *c, const gf_config *model, 
                            "target module \"%s\" matches nothing in this model, which has %s",
                            c->target[t], module_list(model));
     }
+    return GF_OK;
+}
+
+static gf_status check_layers(const gf_peft_config *c, const gf_config *model, gf_err *err)
+{
     for (int i = 0; i < c->layers; i++)
         if (c->layer[i] < 0 || c->layer[i] >= model->L)
             return gf_fail(err, GF_EARG,
@@ -218,14 +223,16 @@ static gf_status lay_out(gf_adapter *ad, const gf_config *model, gf_err *err)
 
 /* ---- resolving ------------------------------------------------------------------------------ */
 
-gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
-                             gf_err *err)
+static gf_status resolve(gf_adapter *ad, gf_peft_config *config, const gf_config *model, bool asked,
+                         gf_err *err)
 {
     *ad = (gf_adapter){.config = *config, .layers = model->L};
     *config = (gf_peft_config){0};
     gf_status st = GF_OK;
     TRYG(expand_all_linear(&ad->config, model, err));
-    TRYG(check_targets(&ad->config, model, err));
+    if (asked)
+        TRYG(check_targets(&ad->config, model, err));
+    TRYG(check_layers(&ad->config, model, err));
     TRYG(check_saves(ad, model, err));
     const size_t most = (size_t)model->L * GF_LINEARS + OUTER;
     ad->lora = gf_alloc(most, sizeof *ad->lora, err);
@@ -252,6 +259,18 @@ out:
     if (st != GF_OK)
         gf_adapter_free(ad);
     return st;
+}
+
+gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
+                             gf_err *err)
+{
+    return resolve(ad, config, model, true, err);
+}
+
+gf_status gf_adapter_adopt(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
+                           gf_err *err)
+{
+    return resolve(ad, config, model, false, err);
 }
 
 void gf_adapter_free(gf_adapter *ad)

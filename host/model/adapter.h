@@ -58,6 +58,11 @@ typedef enum { GF_INIT_DEFAULT, GF_INIT_GAUSSIAN, GF_INIT_PISSA, GF_INIT_OLORA }
  * for both, is GF_EMISSING. */
 gf_status gf_adapter_resolve(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
                              gf_err *err);
+/* The same for a config that was read: a name in it that this model has no module for is let pass,
+ * as PEFT does (it writes one list for models of many kinds). Its tensors have the last word: each
+ * must belong to a module, and each module must have its own (gf_adapter_file_open). */
+gf_status gf_adapter_adopt(gf_adapter *ad, gf_peft_config *config, const gf_config *model,
+                           gf_err *err);
 void gf_adapter_free(gf_adapter *ad);
 
 /* The module of (layer, id), or NULL; layer -1: GF_EMBED and GF_HEAD. */

@@ -15,7 +15,7 @@ gf_status gf_adapter_open(gf_adapter *ad, const char *dir, const gf_config *mode
     if (!path)
         return GF_ENOMEM;
     TRYG(gf_peft_read_config(&config, path, err));
-    TRYG(gf_adapter_resolve(ad, &config, model, err));
+    TRYG(gf_adapter_adopt(ad, &config, model, err));
 out:
     gf_peft_config_free(&config);
     free(path);

@@ -140,6 +140,15 @@ Test(adapter, a_target_that_matches_nothing_lists_what_exists)
     c.target[1] = gf_strdup("query", NULL);
     cr_assert_eq(gf_adapter_resolve(&ad, &c, &f.config, &err), GF_EARG);
     cr_assert(strstr(err.text, "\"query\""), "%s", err.text);
+    /* in a file it may stand: the tensors decide */
+    err = (gf_err){0};
+    c = (gf_peft_config){
+        .r = 4, .lora_alpha = 8, .targets = 2, .target = calloc(2, sizeof(char *))};
+    c.target[0] = gf_strdup("q_proj", NULL);
+    c.target[1] = gf_strdup("query", NULL);
+    cr_assert_eq(gf_adapter_adopt(&ad, &c, &f.config, &err), GF_OK, "%s", err.text);
+    cr_assert_eq(ad.count, (int)f.config.L);
+    gf_adapter_free(&ad);
     gf_files_close(&f);
 }
 
