@@ -100,7 +100,7 @@ Test(adamw8, bitsandbytes)
         for (int64_t step = 1; want; step++) {
             const gf_adamw_args a = {lr, 0.9, 0.999, 1e-8, 0.0, step};
             for (uint32_t i = 0; i < N; i++)
-                g[i] = draw((uint32_t)step, i) << (20 - i % 14);
+                g[i] = draw((uint32_t)step, i) * ((int64_t)1 << (20 - i % 14));
             OP_OK(be, update(&be, &s, g, 0x1p-40, &a));
             if (step == cJSON_GetObjectItem(want, "step")->valueint) {
                 near_bitsandbytes(&s, want, lr);
