@@ -56,8 +56,8 @@ Test(ollama_template, chatml_with_and_without_a_system_message_of_its_own)
     static const char *const parts[] = {
         "{{ \"<|im_start|>system\\n\" }}{{ .Content }}{{ \"<|im_end|>\\n\" }}",
         "{{ \"<|im_start|>user\\n\" }}{{ .Content }}{{ \"<|im_end|>\\n\" }}",
-        "{{ \"<|im_start|>assistant\\n\" }}{{ .Content }}{{ if not $last }}"
-        "{{ \"<|im_end|>\\n\" }}{{ end }}"};
+        ("{{ \"<|im_start|>assistant\\n\" }}{{ .Content }}{{ if not $last }}"
+         "{{ \"<|im_end|>\\n\" }}{{ end }}")};
     gf_ollama_template t = make(plain, false);
     expect_heads(&t, "", parts[0], parts[1], parts[2], "<|im_start|>assistant\\n");
     expect_stop(&t, "<|im_end|>");
