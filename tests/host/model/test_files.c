@@ -248,9 +248,9 @@ static void expect_same_weights(const gf_files *a, const gf_files *b)
             const int64_t rows = at + step > n.dim[0] ? n.dim[0] - at : step;
             OK(gf_files_rows(b, gf_files_find(b, n.name), heads, at, rows, y + at * n.dim[1], err));
         }
-        for (size_t e = 0; e < size && n.gguf_add; e++) /* w + 1 was rounded */
+        for (size_t e = 0; e < size && n.gguf_add != 0; e++) /* w + 1 was rounded */
             cr_expect_leq(fabsf(x[e] - y[e]), 0x1p-24F, "%s", n.name);
-        if (!n.gguf_add)
+        if (n.gguf_add == 0)
             cr_expect_arr_eq(x, y, size * sizeof *x, "%s", n.name);
         free(x);
         free(y);
